@@ -1,0 +1,49 @@
+# What a developer runs. `make run` and `make test` need a Rust toolchain and no step before them.
+# PROFILE=release builds the fast server (first build much longer, see docs/build/README.md).
+PROFILE ?= dev
+CONFIG ?= settings.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint docs ci crash
+
+help:
+	@echo 'make run    build and start the server on $(CONFIG)'
+	@echo 'make test   run every test'
+	@echo 'make setup  install what a build and the tests need'
+	@echo 'make lint   formatting, clippy, crate borders'
+	@echo 'make docs   API documentation, warnings denied'
+	@echo 'make ci     everything a change has to pass'
+
+setup:
+	@.ci/setup.sh test
+
+run:
+	@.ci/setup.sh build
+	cargo run --locked --profile $(PROFILE) -p kalamdb-server -- serve --config $(CONFIG)
+
+# All targets in one build first: the crash tests start the real binary from the target directory.
+# nextest does not run documentation tests.
+test:
+	@.ci/setup.sh test
+	cargo build --locked --workspace --all-targets
+	cargo nextest run --locked --workspace
+	cargo test --locked --workspace --doc
+
+lint:
+	@.ci/setup.sh ci
+	cargo fmt --all --check
+	.ci/borders.sh
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+docs:
+	@.ci/setup.sh build
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+ci:
+	.ci/run
+
+# The crash test for 50 rounds; `make test` runs three.
+crash:
+	@.ci/setup.sh test
+	cargo build --locked --workspace --all-targets
+	KALAMDB_CRASH_ROUNDS=50 cargo nextest run --locked -p kalamdb-tests crash::

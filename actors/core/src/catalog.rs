@@ -1,0 +1,93 @@
+//! The catalog in memory: an unchanging snapshot that statements read without asking anybody.
+//!
+//! The `CatalogActor` is its only writer: it writes the backend, swaps the snapshot, then answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kalamdb_commons::{
+    Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType,
+};
+use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
+use kalamdb_store::catalog::CatalogData;
+
+/// A table with every version of its columns.
+#[derive(Debug, Clone)]
+pub(crate) struct TableEntry {
+    pub(crate) definition: TableDefinition,
+    /// The columns now.
+    pub(crate) schema: Arc<TableSchema>,
+    /// Every version that a stored row may have been written under.
+    pub(crate) versions: HashMap<SchemaVersion, Arc<TableSchema>>,
+}
+
+impl TableEntry {
+    pub(crate) fn new(definition: TableDefinition, mut versions: HashMap<SchemaVersion, Arc<TableSchema>>) -> Self {
+        let schema = Arc::new(definition.schema.clone());
+        versions.insert(schema.version, Arc::clone(&schema));
+        Self { definition, schema, versions }
+    }
+
+    pub(crate) fn id(&self) -> TableId {
+        self.definition.id
+    }
+
+    pub(crate) fn table_type(&self) -> TableType {
+        self.definition.table_type
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.definition.options.access.unwrap_or_default()
+    }
+}
+
+/// All namespaces and tables at one instant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CatalogSnapshot {
+    pub(crate) namespaces: BTreeMap<NamespaceId, NamespaceDefinition>,
+    pub(crate) tables: BTreeMap<QualifiedTableName, Arc<TableEntry>>,
+    pub(crate) next_table_id: TableId,
+}
+
+impl CatalogSnapshot {
+    pub(crate) fn from_data(data: CatalogData) -> Self {
+        let mut versions: HashMap<TableId, HashMap<SchemaVersion, Arc<TableSchema>>> = HashMap::new();
+        for ((table, version), schema) in data.schemas {
+            versions.entry(table).or_default().insert(version, schema);
+        }
+        let tables = data.tables.into_iter().map(|definition| {
+            let known = versions.remove(&definition.id).unwrap_or_default();
+            (definition.name.clone(), Arc::new(TableEntry::new(definition, known)))
+        });
+        Self {
+            namespaces: data.namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect(),
+            tables: tables.collect(),
+            next_table_id: data.next_table_id,
+        }
+    }
+
+    /// Finds a table; the error tells a missing namespace from a missing table.
+    pub(crate) fn table(&self, name: &QualifiedTableName) -> Result<&Arc<TableEntry>> {
+        if let Some(entry) = self.tables.get(name) {
+            return Ok(entry);
+        }
+        self.require_namespace(&name.namespace)?;
+        Err(Error::new(ErrorCode::TableNotFound, format!("Table '{name}' does not exist.")))
+    }
+
+    /// The error of FR-038 and FR-039 when the namespace is missing.
+    pub(crate) fn require_namespace(&self, name: &NamespaceId) -> Result<()> {
+        if self.namespaces.contains_key(name) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::NamespaceNotFound,
+            format!("Namespace '{name}' does not exist. Create it first with CREATE NAMESPACE."),
+        ))
+    }
+
+    /// The tables of a namespace, by name.
+    pub(crate) fn tables_in<'a>(&'a self, namespace: &'a NamespaceId) -> impl Iterator<Item = &'a Arc<TableEntry>> {
+        self.tables.values().filter(move |entry| &entry.definition.name.namespace == namespace)
+    }
+}

@@ -1,0 +1,21 @@
+//! What happens inside a statement: planning, reading, writing, results.
+
+pub(crate) mod context;
+mod dml;
+mod errors;
+mod execute;
+mod functions;
+mod numbers;
+mod params;
+mod planning;
+mod predicate;
+mod query;
+mod result;
+mod rewrite;
+mod runtime;
+mod scan;
+mod show;
+mod values;
+
+pub(crate) use execute::run_request;
+pub(crate) use runtime::Runtime;

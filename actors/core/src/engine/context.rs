@@ -1,0 +1,140 @@
+//! What one statement knows: who asks, when it began, what it sees, what it touched.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
+use kalamdb_sql::{Access, TableRef};
+use kalamdb_store::{PartitionId, Snapshot};
+use parking_lot::Mutex;
+
+use super::Runtime;
+use super::runtime::now_micros;
+use crate::catalog::{CatalogSnapshot, TableEntry};
+
+/// What a statement wants to do with a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Read,
+    Insert,
+    Change,
+}
+
+/// One attempt at one statement: the catalog and the rows it sees do not change under it.
+#[derive(Debug)]
+pub(crate) struct StatementContext {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) identity: Identity,
+    pub(crate) header_user: Option<UserId>,
+    pub(crate) namespace: NamespaceId,
+    /// `NOW()`, in microseconds.
+    pub(crate) now: i64,
+    pub(crate) catalog: Arc<CatalogSnapshot>,
+    pub(crate) snapshot: Arc<dyn Snapshot>,
+    touched: Mutex<HashSet<PartitionId>>,
+}
+
+impl StatementContext {
+    /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
+    pub(crate) async fn begin(
+        runtime: &Arc<Runtime>,
+        identity: &Identity,
+        header_user: Option<&UserId>,
+        namespace: &NamespaceId,
+        now: Option<i64>,
+    ) -> Result<Arc<Self>> {
+        let (catalog, snapshot) = loop {
+            let catalog = runtime.catalog();
+            let snapshot = runtime.backend().snapshot().await?;
+            if Arc::ptr_eq(&catalog, &runtime.catalog()) {
+                break (catalog, snapshot);
+            }
+        };
+        Ok(Arc::new(Self {
+            runtime: Arc::clone(runtime),
+            identity: identity.clone(),
+            header_user: header_user.cloned(),
+            namespace: namespace.clone(),
+            now: now.unwrap_or_else(now_micros),
+            catalog,
+            snapshot,
+            touched: Mutex::new(HashSet::new()),
+        }))
+    }
+
+    /// Full name of a table named in the statement.
+    pub(crate) fn qualify(&self, table: &TableRef) -> QualifiedTableName {
+        QualifiedTableName {
+            namespace: table.namespace.clone().unwrap_or_else(|| self.namespace.clone()),
+            table: table.table.clone(),
+        }
+    }
+
+    /// Finds a table and the one partition of it that this statement may touch (4.5: no statement ever
+    /// reads two users' partitions).
+    pub(crate) fn resolve(&self, table: &TableRef, action: Action) -> Result<(Arc<TableEntry>, PartitionId)> {
+        let name = self.qualify(table);
+        let entry = self.catalog.table(&name)?;
+        let user = self.partition_user(entry, table.user_qualifier)?;
+        self.check_role(entry, action)?;
+        let partition = PartitionId { table: entry.id(), user };
+        self.touched.lock().insert(partition.clone());
+        Ok((Arc::clone(entry), partition))
+    }
+
+    fn partition_user(&self, entry: &TableEntry, user_qualifier: bool) -> Result<Option<UserId>> {
+        match (entry.table_type().is_per_user(), user_qualifier) {
+            (true, false) => Ok(Some(self.identity.user_id.clone())),
+            (false, false) => Ok(None),
+            (false, true) => Err(Error::new(
+                ErrorCode::InvalidSql,
+                format!("'{}' is a shared table: the user qualifier is for user and stream tables", entry.definition.name),
+            )),
+            (true, true) => {
+                let Some(user) = &self.header_user else {
+                    return Err(Error::new(
+                        ErrorCode::UserIdRequired,
+                        "a name with the user qualifier needs the X-USER-ID header",
+                    ));
+                };
+                if self.identity.role == Role::User && user != &self.identity.user_id {
+                    return Err(Error::new(ErrorCode::Forbidden, "role user reaches its own partitions only"));
+                }
+                Ok(Some(user.clone()))
+            }
+        }
+    }
+
+    fn check_role(&self, entry: &TableEntry, action: Action) -> Result<()> {
+        if self.identity.role != Role::User {
+            return Ok(());
+        }
+        let allowed = match (entry.table_type(), action) {
+            (TableType::User, _) | (TableType::Stream, Action::Read | Action::Insert) => true,
+            (TableType::Stream, Action::Change) => false,
+            (TableType::Shared, Action::Read) => entry.access() == Access::Public,
+            (TableType::Shared, Action::Insert | Action::Change) => false,
+        };
+        if allowed { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// Deletions before this moment (microseconds since the epoch) are no longer seen by anybody.
+    pub(crate) fn deleted_since(&self) -> i64 {
+        let retention = self.runtime.settings().storage.deleted_retention.as_micros();
+        self.now.saturating_sub(i64::try_from(retention).unwrap_or(i64::MAX))
+    }
+
+    /// CM-3: waits until nothing this statement saw can be taken back.
+    pub(crate) async fn wait_visible(&self) -> Result<()> {
+        let touched: Vec<PartitionId> = self.touched.lock().iter().cloned().collect();
+        for partition in touched {
+            self.runtime.committer().wait_visible(&partition).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The one answer to what a role may not do.
+pub(crate) fn forbidden() -> Error {
+    Error::new(ErrorCode::Forbidden, "the caller's role may not do this")
+}

@@ -1,0 +1,345 @@
+//! Parameters: what type each occurrence expects, and JSON made into it (CONTRACT 4.6).
+//!
+//! Every occurrence of `$n` is renumbered to one of its own before planning, so that a repeated parameter is
+//! converted for each of its places. DataFusion infers the types it can; the rest is that of the JSON value.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_sql::{ColumnType, Value, ast};
+use serde_json::Value as Json;
+
+use super::context::StatementContext;
+use super::errors::from_datafusion;
+use super::planning::{param_field, plan_query};
+use super::values::{decode_base64, number_to_value, text_to_value, value_to_scalar};
+
+/// A statement's parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Params {
+    values: Arc<Vec<Json>>,
+}
+
+impl Params {
+    /// Checks count and kind.
+    pub(crate) fn new(values: Vec<Json>, expected: usize) -> Result<Self> {
+        if values.len() != expected {
+            let noun = if expected == 1 { "parameter" } else { "parameters" };
+            return Err(Error::new(
+                ErrorCode::ParamCountMismatch,
+                format!("Expected {expected} {noun}, got {}", values.len()),
+            ));
+        }
+        if let Some(place) = values.iter().position(|value| value.is_array() || value.is_object()) {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("parameter ${} is an array or an object: parameters are scalars", place + 1),
+            ));
+        }
+        Ok(Self { values: Arc::new(values) })
+    }
+
+    /// The parameter a placeholder names, converted for a column.
+    pub(crate) fn value(&self, placeholder: &str, column_type: ColumnType) -> Result<Value> {
+        let (number, json) = self.get(placeholder)?;
+        convert(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))
+    }
+
+    fn get(&self, placeholder: &str) -> Result<(usize, &Json)> {
+        let number: usize = placeholder.strip_prefix('$').and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        let json = number.checked_sub(1).and_then(|place| self.values.get(place));
+        json.map(|json| (number, json))
+            .ok_or_else(|| Error::new(ErrorCode::InvalidSql, format!("{placeholder} names no parameter")))
+    }
+
+    /// Plans a query with its parameters bound.
+    pub(crate) fn plan(&self, context: &Arc<StatementContext>, mut query: ast::Query) -> Result<LogicalPlan> {
+        self.bind_limits(&mut query)?;
+        let occurrences = self.renumber(&mut query)?;
+        if occurrences.is_empty() {
+            return plan_query(context, query, Vec::new());
+        }
+        let by_json: Vec<FieldRef> = occurrences.iter().map(|number| param_field(json_type(self.json(*number)))).collect();
+        // What cannot be inferred is what its JSON says; a first plan tells which.
+        let types = match plan_query(context, query.clone(), vec![None; occurrences.len()]) {
+            Ok(plan) => {
+                let inferred = inferred_types(&plan, occurrences.len())?;
+                inferred.into_iter().zip(by_json).map(|(inferred, json)| Some(inferred.unwrap_or(json))).collect()
+            }
+            Err(_) => by_json.into_iter().map(Some).collect::<Vec<_>>(),
+        };
+        let plan = plan_query(context, query, types.clone())?;
+        // The second plan may have settled types the first could not.
+        let settled = inferred_types(&plan, occurrences.len())?;
+        let mut scalars = Vec::with_capacity(occurrences.len());
+        for ((number, field), settled) in occurrences.iter().zip(types).zip(settled) {
+            let field = settled.or(field);
+            let scalar = self.scalar(*number, field.as_ref())?;
+            scalars.push(scalar);
+        }
+        plan.with_param_values(ParamValues::from(scalars)).map_err(from_datafusion)
+    }
+
+    fn json(&self, number: usize) -> &Json {
+        number.checked_sub(1).and_then(|place| self.values.get(place)).unwrap_or(&Json::Null)
+    }
+
+    fn scalar(&self, number: usize, field: Option<&FieldRef>) -> Result<ScalarValue> {
+        let json = self.json(number);
+        let column_type = match field {
+            Some(field) => super::result::column_type_of_field(field),
+            None => Some(json_type(json)),
+        };
+        let Some(column_type) = column_type else {
+            // A type no column has (an interval, say): text is cast, the rest refused.
+            let data_type = field.map_or(&DataType::Null, |field| field.data_type());
+            return match json {
+                Json::Null => ScalarValue::try_from(data_type).map_err(from_datafusion),
+                Json::String(text) => ScalarValue::try_from_string(text.clone(), data_type)
+                    .map_err(|_| mismatch(number, &data_type.to_string(), json)),
+                _ => Err(mismatch(number, &data_type.to_string(), json)),
+            };
+        };
+        let value = convert(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))?;
+        value_to_scalar(&value, column_type)
+    }
+
+    /// LIMIT and OFFSET take a whole number or null for none: they are bound in the syntax.
+    fn bind_limits(&self, query: &mut ast::Query) -> Result<()> {
+        let mut binder = LimitBinder { params: self, error: None };
+        let _ = ast::VisitMut::visit(query, &mut binder);
+        binder.error.map_or(Ok(()), Err)
+    }
+
+    /// Gives every occurrence a number of its own; answers which parameter each was.
+    fn renumber(&self, query: &mut ast::Query) -> Result<Vec<usize>> {
+        let mut renumberer = Renumberer { params: self, occurrences: Vec::new(), error: None };
+        let _ = ast::VisitMut::visit(query, &mut renumberer);
+        match renumberer.error {
+            Some(error) => Err(error),
+            None => Ok(renumberer.occurrences),
+        }
+    }
+}
+
+struct Renumberer<'a> {
+    params: &'a Params,
+    occurrences: Vec<usize>,
+    error: Option<Error>,
+}
+
+impl ast::VisitorMut for Renumberer<'_> {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ast::ValueWithSpan) -> ControlFlow<()> {
+        if let ast::Value::Placeholder(name) = &mut value.value {
+            match self.params.get(name) {
+                Ok((number, _)) => {
+                    self.occurrences.push(number);
+                    *name = format!("${}", self.occurrences.len());
+                }
+                Err(error) => {
+                    self.error = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct LimitBinder<'a> {
+    params: &'a Params,
+    error: Option<Error>,
+}
+
+impl LimitBinder<'_> {
+    /// The bound expression; none for "no limit".
+    fn bind(&mut self, expr: ast::Expr) -> Option<ast::Expr> {
+        let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) = &expr else {
+            return Some(expr);
+        };
+        let bound = self.params.get(name).and_then(|(number, json)| match json {
+            Json::Null => Ok(None),
+            json => match convert(json, ColumnType::BigInt) {
+                Some(Value::BigInt(count)) if count >= 0 => Ok(Some(count)),
+                _ => Err(mismatch(number, "a whole number of 0 or more", json)),
+            },
+        });
+        match bound {
+            Ok(count) => count.map(|count| ast::Expr::value(ast::Value::Number(count.to_string(), false))),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+impl ast::VisitorMut for LimitBinder<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+            *limit = limit.take().and_then(|expr| self.bind(expr));
+            *offset = offset.take().and_then(|offset| {
+                let rows = offset.rows;
+                self.bind(offset.value).map(|value| ast::Offset { value, rows })
+            });
+        }
+        if let Some(fetch) = &mut query.fetch
+            && let Some(quantity) = fetch.quantity.take()
+        {
+            fetch.quantity = self.bind(quantity);
+            if fetch.quantity.is_none() {
+                query.fetch = None;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The types of the plan's placeholders by occurrence.
+fn inferred_types(plan: &LogicalPlan, count: usize) -> Result<Vec<Option<FieldRef>>> {
+    let mut types = vec![None; count];
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                if let Expr::Placeholder(placeholder) = inner
+                    && let Some(place) = placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
+                    && let Some(slot) = place.checked_sub(1).and_then(|place| types.get_mut(place))
+                    && let Some(field) = &placeholder.field
+                    && !field.data_type().is_null()
+                {
+                    *slot = Some(Arc::clone(field));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })
+    .map_err(from_datafusion)?;
+    Ok(types)
+}
+
+/// The type of a JSON value where nothing else is known.
+fn json_type(json: &Json) -> ColumnType {
+    match json {
+        Json::Bool(_) => ColumnType::Boolean,
+        Json::Number(number) if number.is_i64() => ColumnType::BigInt,
+        Json::Number(_) => ColumnType::Double,
+        _ => ColumnType::Text,
+    }
+}
+
+/// The table of CONTRACT 4.6; none where it does not fit.
+pub(crate) fn convert(json: &Json, column_type: ColumnType) -> Option<Value> {
+    match (json, column_type) {
+        (Json::Null, _) => Some(Value::Null),
+        (Json::Bool(truth), ColumnType::Boolean) => Some(Value::Boolean(*truth)),
+        (Json::Number(number), ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt) => {
+            let text = number.to_string();
+            // A float without fraction is welcome; rounding is not.
+            is_whole(&text).then(|| number_to_value(&text, column_type)).flatten()
+        }
+        (Json::Number(number), ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. }) => {
+            number_to_value(&number.to_string(), column_type)
+        }
+        (Json::String(text), ColumnType::Float | ColumnType::Double) => {
+            matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity").then(|| text_to_value(text, column_type)).flatten()
+        }
+        (Json::String(text), ColumnType::Decimal { .. }) => text_to_value(text, column_type),
+        (Json::String(text), ColumnType::Bytes) => decode_base64(text).map(Value::Bytes),
+        (
+            Json::String(text),
+            ColumnType::Text | ColumnType::Date | ColumnType::Timestamp | ColumnType::Uuid | ColumnType::Json,
+        ) => date_of_timestamp(text, column_type).or_else(|| text_to_value(text, column_type)),
+        _ => None,
+    }
+}
+
+/// A DATE takes a time too, if it is midnight.
+fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    if column_type != ColumnType::Date {
+        return None;
+    }
+    let micros = super::numbers::parse_timestamp(text)?;
+    (micros.rem_euclid(MICROS_PER_DAY) == 0).then(|| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date))?
+}
+
+/// Whether a JSON number, maybe with point and exponent, is a whole number.
+fn is_whole(text: &str) -> bool {
+    // One more digit than fits after the point would be lost only if it is not zero.
+    match (super::numbers::parse_decimal(text, 38, 0), super::numbers::parse_decimal(text, 38, 18)) {
+        (Some(whole), Some(fine)) => whole.checked_mul(10_i128.pow(18)) == Some(fine),
+        _ => false,
+    }
+}
+
+fn mismatch(number: usize, expected: &str, json: &Json) -> Error {
+    let came = match json {
+        Json::Null => "null".to_owned(),
+        Json::Bool(truth) => format!("boolean {truth}"),
+        Json::Number(number) => format!("number {number}"),
+        Json::String(text) => {
+            let shown: String = text.chars().take(40).collect();
+            format!("string {shown:?}")
+        }
+        Json::Array(_) => "an array".to_owned(),
+        Json::Object(_) => "an object".to_owned(),
+    };
+    Error::new(ErrorCode::ParamTypeMismatch, format!("Parameter ${number}: expected {expected}, got {came}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_becomes_what_the_contract_says() {
+        let decimal = ColumnType::Decimal { precision: 5, scale: 2 };
+        for (json, column_type, expected) in [
+            (json!(5), ColumnType::BigInt, Some(Value::BigInt(5))),
+            (json!(5.0), ColumnType::Int, Some(Value::Int(5))),
+            (json!(5.5), ColumnType::Int, None),
+            (json!(40_000), ColumnType::SmallInt, None),
+            (json!("5"), ColumnType::BigInt, None),
+            (json!(true), ColumnType::BigInt, None),
+            (json!("NaN"), ColumnType::Float, Some(Value::Float(f32::NAN))),
+            (json!("1.5"), ColumnType::Double, None),
+            (json!(1.005), decimal, Some(Value::Decimal(101))),
+            (json!("12.345"), decimal, Some(Value::Decimal(1235))),
+            (json!(1234), decimal, None),
+            (json!("x"), decimal, None),
+            (json!(1), ColumnType::Text, None),
+            (json!(1), ColumnType::Boolean, None),
+            (json!("AQI="), ColumnType::Bytes, Some(Value::Bytes(vec![1, 2]))),
+            (json!("not base64!"), ColumnType::Bytes, None),
+            (json!("{\"a\":1}"), ColumnType::Json, Some(Value::Json("{\"a\":1}".to_owned()))),
+            (json!("{a}"), ColumnType::Json, None),
+            (json!("1970-01-02"), ColumnType::Timestamp, Some(Value::Timestamp(86_400_000_000))),
+            (json!("1970-01-02"), ColumnType::Date, Some(Value::Date(1))),
+            (json!("soon"), ColumnType::Date, None),
+            (json!(null), ColumnType::Uuid, Some(Value::Null)),
+        ] {
+            let converted = convert(&json, column_type);
+            // NaN differs from itself: compare what is shown.
+            assert_eq!(format!("{converted:?}"), format!("{expected:?}"), "{json} as {column_type}");
+        }
+    }
+
+    #[test]
+    fn counts_are_checked_with_the_contracts_words() {
+        let error = Params::new(vec![json!(1), json!(2), json!(3)], 2).expect_err("too many");
+        assert_eq!(error.message, "Expected 2 parameters, got 3");
+        let error = Params::new(vec![json!([1])], 1).expect_err("array");
+        assert_eq!(error.code, ErrorCode::InvalidRequest);
+    }
+}

@@ -1,0 +1,196 @@
+//! SQL to DataFusion plans, with names resolved by us: catalog, roles and partitions are checked here, and
+//! DataFusion's own catalog stays empty.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DataFusionError, Result as DfResult, TableReference, plan_datafusion_err};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, runtime_env::RuntimeEnvBuilder};
+use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ContextProvider, NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use kalamdb_commons::settings::Settings;
+use kalamdb_commons::{Error, NamespaceId, Result, TableName};
+use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
+
+use super::context::{Action, StatementContext};
+use super::errors::from_datafusion;
+use super::functions::{CheckedArithmetic, IdFunction, SnowflakeGenerator, statement_function};
+use super::rewrite::ExposedColumns;
+use super::scan::PartitionTable;
+
+/// Rows per Arrow batch.
+const BATCH_ROWS: usize = 8192;
+
+/// The state all statements plan with: functions and rules, no tables.
+pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGenerator>) -> Result<SessionState> {
+    let config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_target_partitions(1)
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        .set_str("datafusion.sql_parser.default_null_ordering", "nulls_max");
+    let memory = usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX);
+    let environment = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().map_err(from_datafusion)?;
+    let mut analyzer = Analyzer::new();
+    analyzer.rules.push(Arc::new(CheckedArithmetic));
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment)
+        .with_default_features()
+        .with_analyzer_rules(analyzer.rules)
+        .with_type_planner(Arc::new(DialectTypes))
+        .build();
+    for function in IdFunction::all(snowflakes) {
+        datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function)).map_err(from_datafusion)?;
+    }
+    Ok(state)
+}
+
+/// The dialect's types where SQL names one (CAST): microseconds, UUID and JSON, and nothing else.
+#[derive(Debug)]
+struct DialectTypes;
+
+impl TypePlanner for DialectTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        let column_type = column_type_of(sql_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Some(Arc::new(column_type.to_field("", true))))
+    }
+}
+
+/// Plans one query; `param_types` are those of `$1`, `$2`, … where known.
+pub(crate) fn plan_query(
+    context: &Arc<StatementContext>,
+    query: ast::Query,
+    param_types: Vec<Option<FieldRef>>,
+) -> Result<LogicalPlan> {
+    let provider = Names { context };
+    let options = ParserOptions {
+        map_string_types_to_utf8view: true,
+        default_null_ordering: NullOrdering::NullsMax,
+        ..ParserOptions::default()
+    };
+    let mut planner_context = PlannerContext::new().with_prepare_param_data_types(param_types);
+    SqlToRel::new_with_options(&provider, options)
+        .query_to_plan(query, &mut planner_context)
+        .map_err(from_datafusion)
+}
+
+/// An Arrow field for a parameter of a type.
+pub(crate) fn param_field(column_type: ColumnType) -> FieldRef {
+    Arc::new(column_type.to_field("", true))
+}
+
+struct Names<'a> {
+    context: &'a Arc<StatementContext>,
+}
+
+impl Names<'_> {
+    fn table(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
+        let (text, exposed) = ExposedColumns::split_name(name.table());
+        let (namespace, user_qualifier) = match (name.catalog(), name.schema()) {
+            (None, None) => (None, false),
+            (None, Some(schema)) => (Some(schema), false),
+            (Some(catalog), Some("user")) => (Some(catalog), true),
+            (Some(catalog), _) => {
+                return Err(Error::new(
+                    kalamdb_commons::ErrorCode::InvalidSql,
+                    format!("'{catalog}.{}' is not a namespace: names are namespace.table or namespace.user.table", name.schema().unwrap_or_default()),
+                ));
+            }
+            (None, _) => (None, false),
+        };
+        let namespace = namespace.map(NamespaceId::new).transpose()?;
+        if let Some(namespace) = &namespace
+            && super::show::is_virtual(namespace)
+        {
+            return super::show::virtual_table(self.context, namespace, text);
+        }
+        let table = TableRef { namespace, table: TableName::new(text)?, user_qualifier };
+        let (entry, partition) = self.context.resolve(&table, Action::Read)?;
+        let provider = PartitionTable::new(Arc::clone(self.context), entry, partition, exposed);
+        Ok(provider_as_source(Arc::new(provider)))
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        self.table(&name).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.context.runtime.state().expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(DialectTypes))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        _args: Vec<datafusion::logical_expr::Expr>,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        Err(plan_datafusion_err!("table function '{name}' does not exist"))
+    }
+
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: datafusion::arrow::datatypes::SchemaRef,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if let Some(constant) = statement_function(name, self.context.now, &self.context.identity.user_id) {
+            return Some(Arc::new(constant));
+        }
+        self.context.runtime.state().scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.context.runtime.state().higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.context.runtime.state().aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.context.runtime.state().window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn get_variable_field(&self, _variable_names: &[String]) -> Option<Arc<Field>> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.context.runtime.state().config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.context.runtime.state().scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.context.runtime.state().higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.context.runtime.state().aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.context.runtime.state().window_functions().keys().cloned().collect()
+    }
+}

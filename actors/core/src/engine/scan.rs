@@ -1,0 +1,111 @@
+//! One partition of one table as DataFusion sees it.
+//!
+//! A scan cannot be built without a partition: there is no way to ask for "all rows of a user table". It
+//! reads the statement's snapshot in chunks, narrowed to the key range that the filters leave, and decodes
+//! the asked columns straight into Arrow.
+
+mod columns;
+mod exec;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result as DfResult;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use kalamdb_commons::SystemColumn;
+use kalamdb_sql::ColumnType;
+use kalamdb_store::PartitionId;
+
+use self::exec::{PartitionScan, ScanColumn};
+use super::context::StatementContext;
+use super::predicate::key_range;
+use super::rewrite::{ExposedColumns, KEY_COLUMN};
+use crate::catalog::TableEntry;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PartitionTable {
+    context: Arc<StatementContext>,
+    entry: Arc<TableEntry>,
+    partition: PartitionId,
+    exposed: ExposedColumns,
+    columns: Vec<ScanColumn>,
+    schema: SchemaRef,
+}
+
+impl PartitionTable {
+    pub(crate) fn new(
+        context: Arc<StatementContext>,
+        entry: Arc<TableEntry>,
+        partition: PartitionId,
+        exposed: ExposedColumns,
+    ) -> Self {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut columns = Vec::new();
+        for (at, column) in entry.schema.columns.iter().enumerate() {
+            fields.push(column.column_type.to_field(column.name.as_str(), column.nullable));
+            columns.push(ScanColumn::Declared(at));
+        }
+        for name in exposed.names() {
+            let (column, data_type) = match SystemColumn::from_name(name) {
+                Some(SystemColumn::Seq) => (ScanColumn::Seq, ColumnType::BigInt.to_arrow()),
+                Some(SystemColumn::Updated) => (ScanColumn::Updated, ColumnType::Timestamp.to_arrow()),
+                Some(SystemColumn::Deleted) => (ScanColumn::Deleted, ColumnType::Boolean.to_arrow()),
+                None => {
+                    debug_assert_eq!(name, KEY_COLUMN);
+                    (ScanColumn::Key, DataType::Binary)
+                }
+            };
+            fields.push(Field::new(name, data_type, false));
+            columns.push(column);
+        }
+        Self { context, entry, partition, exposed, columns, schema: Arc::new(Schema::new(fields)) }
+    }
+}
+
+#[async_trait]
+impl TableProvider for PartitionTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        // They narrow the range; DataFusion still applies them to what is left.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let (columns, schema) = match projection {
+            None => (self.columns.clone(), Arc::clone(&self.schema)),
+            Some(places) => (
+                places.iter().filter_map(|place| self.columns.get(*place).copied()).collect(),
+                Arc::new(self.schema.project(places)?),
+            ),
+        };
+        let range = key_range(&self.entry.schema, &self.partition, filters);
+        // A limit is only handed down where no filter is left above; ours are inexact, so it never lies.
+        let limit = if filters.is_empty() { limit } else { None };
+        Ok(Arc::new(PartitionScan::new(
+            Arc::clone(&self.context),
+            Arc::clone(&self.entry),
+            range,
+            columns,
+            schema,
+            self.exposed.deleted,
+            limit,
+        )))
+    }
+}

@@ -1,0 +1,163 @@
+//! The handle that the door holds: start, execute, look, stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kalamdb_commons::settings::Settings;
+use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use kalamdb_wire::{ActorNode, StatementResult};
+
+use crate::engine::Runtime;
+use crate::tree::{Tree, TreeArgs};
+
+/// Which build this is.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildInfo {
+    /// The package's version.
+    pub version: &'static str,
+    /// The Git branch it was built from.
+    pub branch: &'static str,
+    /// The Git commit it was built from.
+    pub commit: &'static str,
+}
+
+/// What the engine is started with.
+#[derive(Debug, Clone)]
+pub struct EngineArgs {
+    /// The validated settings.
+    pub settings: Arc<Settings>,
+    /// For logs and status.
+    pub build: BuildInfo,
+}
+
+/// Why the engine did not start; nothing was touched if the data directory was the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    /// One line for the operator.
+    pub message: String,
+}
+
+/// One request of the door.
+#[derive(Debug, Clone)]
+pub struct SqlRequest {
+    /// Who asks.
+    pub identity: Identity,
+    /// The user named by `X-USER-ID`, for `.user.` only.
+    pub header_user: Option<UserId>,
+    /// One or more statements.
+    pub sql: String,
+    /// Scalars only.
+    pub params: Vec<serde_json::Value>,
+    /// Where unqualified names are looked up.
+    pub namespace: NamespaceId,
+    /// For the log.
+    pub request_id: String,
+}
+
+/// The statement that ended a request.
+#[derive(Debug, Clone)]
+pub struct StatementError {
+    /// What went wrong.
+    pub error: Error,
+    /// Which statement, from 0; none where the request as a whole was refused.
+    pub statement: Option<usize>,
+}
+
+/// The answer to a [`SqlRequest`].
+#[derive(Debug)]
+pub struct SqlOutcome {
+    /// The completed statements, in order.
+    pub results: Vec<StatementResult>,
+    /// The one that failed, after them.
+    pub error: Option<StatementError>,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+impl SqlOutcome {
+    /// A request that was refused before its first statement.
+    #[must_use]
+    pub fn refused(error: Error) -> Self {
+        Self { results: Vec::new(), error: Some(StatementError { error, statement: None }), took: Duration::ZERO }
+    }
+}
+
+/// What stopping could not do in time.
+#[derive(Debug, Default)]
+pub struct StopReport {
+    /// One line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The running database. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    runtime: Arc<Runtime>,
+    tree: Tree,
+}
+
+impl Engine {
+    /// Opens the backend, recovers, and starts the actor tree.
+    ///
+    /// # Errors
+    /// [`StartError`] with one line: a data directory in use, written by another backend or a newer
+    /// version, or unreadable.
+    pub async fn start(args: EngineArgs) -> Result<Self, StartError> {
+        let runtime = Runtime::open(args.settings).await.map_err(|error| StartError {
+            message: error.detail.unwrap_or(error.message),
+        })?;
+        let runtime = Arc::new(runtime);
+        let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) })
+            .await
+            .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
+        Ok(Self { runtime, tree })
+    }
+
+    /// Runs the request's statements in order, up to the first that fails.
+    ///
+    /// # Cancel safety
+    /// Safe: a dropped call cancels what has not begun to commit; what is committing commits.
+    pub async fn execute(&self, request: SqlRequest) -> SqlOutcome {
+        if self.runtime.is_refusing() {
+            return SqlOutcome::refused(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
+        }
+        self.tree.execute(request).await
+    }
+
+    /// Whether the tree is up and the backend answers.
+    pub async fn ready(&self) -> bool {
+        !self.runtime.is_refusing() && self.tree.is_up() && self.runtime.backend_answers().await
+    }
+
+    /// The supervision tree as it is now.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Overloaded`] when the tree does not answer in time.
+    pub async fn actors(&self, depth: Option<usize>, limit: usize) -> Result<ActorNode> {
+        self.tree.describe(depth, limit).await
+    }
+
+    /// Bytes of the backend's files.
+    ///
+    /// # Errors
+    /// When they cannot be counted.
+    pub async fn size_on_disk(&self) -> Result<u64> {
+        Ok(self.runtime.backend().size_on_disk().await?)
+    }
+
+    /// From now on new statements are refused with `SHUTTING_DOWN`.
+    pub fn refuse_new(&self) {
+        self.runtime.refuse_new();
+    }
+
+    /// Waits for running statements until `deadline`, drains the actors children first, syncs and
+    /// closes the backend. A statement that is committing is never cut off.
+    pub async fn stop(&self, deadline: Instant) -> StopReport {
+        self.runtime.refuse_new();
+        let mut report = StopReport::default();
+        self.tree.stop(deadline, &mut report).await;
+        self.runtime.close(&mut report).await;
+        report
+    }
+}

@@ -1,0 +1,22 @@
+//! The dialect: what can be said to KalamDB in SQL, and the definitions that DDL leaves behind.
+//!
+//! [`statements`] turns text into [`Statement`]s, one after the other, and never touches storage or
+//! the catalog. Definitions ([`TableDefinition`] and its parts) are plain data; `kalamdb-store` keeps
+//! them, `kalamdb-core` acts on them. That split (definitions here, storage there) is decision 001.
+
+mod definition;
+mod statement;
+mod types;
+mod value;
+
+pub use definition::{
+    Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
+    TableSchema,
+};
+pub use sqlparser::ast;
+pub use statement::{
+    ColumnSpec, CreateTable, DefaultClause, DefaultSpec, Delete, Insert, InsertSource, OnConflict, OnConflictAction,
+    ParsedStatement, Statement, TableRef, Update, is_default_keyword,
+};
+pub use types::{ColumnType, MAX_DECIMAL_PRECISION};
+pub use value::{Row, Value};

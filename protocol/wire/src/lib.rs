@@ -1,0 +1,18 @@
+//! What is said: the bodies of KalamDB's HTTP interface as types.
+//!
+//! This crate knows how a body looks, never what it means: the door turns a [`SqlRequestBody`] into a
+//! statement for the engine, and the engine's results into a [`SqlResponse`]. Rows travel as JSON text
+//! that the engine wrote straight from its columns ([`RawRows`]); they are copied into the answer and
+//! never parsed again.
+
+mod error;
+mod request;
+mod response;
+mod rows;
+mod status;
+
+pub use error::{ErrorBody, ErrorObject, ErrorTag};
+pub use request::{MAX_PARAMS, SqlRequestBody};
+pub use response::{Column, PlanCache, SqlResponse, StatementResult, SuccessTag};
+pub use rows::RawRows;
+pub use status::{ActorNode, Health, Ready};

@@ -1,0 +1,56 @@
+//! The bodies of the status endpoints.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Always `ok`: a server that answers is alive.
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+    /// The commit it was built from.
+    pub commit: String,
+}
+
+/// `GET /ready`, when it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Always `ready`.
+    pub status: String,
+}
+
+/// `GET /api/actors`: one actor and those it supervises.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorNode {
+    /// The actor's own name; a session's is `session/` and the user id.
+    pub name: String,
+    /// What kind of actor it is.
+    pub kind: String,
+    /// What it is doing: `running`, `stopped`, ….
+    pub state: String,
+    /// Messages that wait.
+    pub mailbox_depth: u64,
+    /// Messages handled since its start.
+    pub messages_handled: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Seconds since its (last) start.
+    pub uptime_s: u64,
+    /// The actors it supervises, as many as were asked for.
+    pub children: Vec<ActorNode>,
+    /// How many it supervises in all; only groups say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children_total: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_says_nothing_about_a_group() {
+        let json = serde_json::to_string(&ActorNode { name: "catalog".into(), ..ActorNode::default() }).expect("JSON");
+        assert!(json.ends_with(r#""uptime_s":0,"children":[]}"#), "{json}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Which backends `storage.backend` can name, and how each is opened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{MemoryBackend, RocksDbBackend, RocksDbOptions, StorageBackend};
+use crate::StoreError;
+
+/// What every backend is told; one takes of it what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendOptions {
+    /// Where its files go.
+    pub directory: PathBuf,
+    /// Memory for caches and write buffers together.
+    pub memory_bytes: u64,
+}
+
+/// An opened backend, or why not.
+pub type OpenedBackend = Result<Arc<dyn StorageBackend>, StoreError>;
+
+type Opening = Pin<Box<dyn Future<Output = OpenedBackend> + Send>>;
+type Factory = Arc<dyn Fn(BackendOptions) -> Opening + Send + Sync>;
+
+/// Backends by name. [`Default`] knows `rocksdb` and `memory`.
+#[derive(Clone)]
+pub struct BackendRegistry {
+    factories: BTreeMap<String, Factory>,
+}
+
+impl BackendRegistry {
+    /// A registry that knows no backend.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { factories: BTreeMap::new() }
+    }
+
+    /// Adds a backend, in place of an earlier one of that name.
+    pub fn register<F, Fut>(&mut self, name: impl Into<String>, factory: F)
+    where
+        F: Fn(BackendOptions) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = OpenedBackend> + Send + 'static,
+    {
+        self.factories.insert(name.into(), Arc::new(move |options| Box::pin(factory(options))));
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.factories.keys().map(String::as_str)
+    }
+
+    /// Whether `name` can be opened.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.factories.contains_key(name)
+    }
+
+    /// Opens a backend.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] for a name that is not registered; else the backend's own.
+    pub async fn open(&self, name: &str, options: BackendOptions) -> OpenedBackend {
+        let Some(factory) = self.factories.get(name) else {
+            let known = self.names().collect::<Vec<_>>().join(", ");
+            return Err(StoreError::Directory(format!("storage backend {name:?} is not one of: {known}")));
+        };
+        factory(options).await
+    }
+}
+
+impl Default for BackendRegistry {
+    fn default() -> Self {
+        let mut registry = Self::empty();
+        registry.register(RocksDbBackend::NAME, |options: BackendOptions| async move {
+            let options = RocksDbOptions { directory: options.directory, memory_bytes: options.memory_bytes };
+            Ok(Arc::new(RocksDbBackend::open(options).await?) as Arc<dyn StorageBackend>)
+        });
+        registry.register(MemoryBackend::NAME, |_| async {
+            Ok(Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>)
+        });
+        registry
+    }
+}
+
+impl fmt::Debug for BackendRegistry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// Opens `rocksdb` or `memory`; see [`BackendRegistry`] for others.
+///
+/// # Errors
+/// As [`BackendRegistry::open`].
+pub async fn open_backend(name: &str, options: BackendOptions) -> OpenedBackend {
+    BackendRegistry::default().open(name, options).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> BackendOptions {
+        BackendOptions { directory: PathBuf::from("unused"), memory_bytes: 1 << 20 }
+    }
+
+    #[tokio::test]
+    async fn a_third_backend_is_opened_by_its_name() {
+        let mut registry = BackendRegistry::default();
+        registry.register("other", |_| async { Ok(Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>) });
+        assert_eq!(registry.names().collect::<Vec<_>>(), ["memory", "other", "rocksdb"]);
+        assert_eq!(registry.open("other", options()).await.unwrap().name(), "memory");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = open_backend("sled", options()).await.unwrap_err();
+        assert_eq!(error.to_string(), "storage backend \"sled\" is not one of: memory, rocksdb");
+    }
+}

@@ -1,0 +1,99 @@
+//! Batches and syncs.
+
+use bytes::Bytes;
+use kalamdb_commons::Family;
+use rocksdb::{ErrorKind, WriteBatch, WriteOptions};
+
+use super::database::Database;
+use super::read;
+use crate::StoreError;
+use crate::backend::{Batch, Durability, KeyRange, Write};
+
+/// Whether a write that may not wait was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It was.
+    Done,
+    /// It would have had to wait, and changed nothing.
+    WouldWait,
+}
+
+/// Writes without a sync, unless RocksDB is behind with its flushes and compactions and would slow the
+/// writer down.
+pub(super) fn try_logged(database: &Database, batch: &Batch) -> Result<Attempt, StoreError> {
+    database.check_writable()?;
+    if has_open_end(batch) {
+        return Ok(Attempt::WouldWait);
+    }
+    let Some(_appending) = database.appending.try_read() else {
+        return Ok(Attempt::WouldWait);
+    };
+    let mut options = WriteOptions::default();
+    options.set_no_slowdown(true);
+    match database.db.write_opt(encode(database, batch)?, &options) {
+        Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Attempt::WouldWait),
+        result => database.note("write", result).map(|()| Attempt::Done),
+    }
+}
+
+/// Writes, however long it takes.
+pub(super) fn write(database: &Database, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+    database.check_writable()?;
+    let mut options = WriteOptions::default();
+    options.set_sync(match durability {
+        Durability::Logged => false,
+        Durability::Synced => true,
+    });
+    if has_open_end(batch) {
+        // No key may appear between looking for the last one and deleting up to it.
+        let _alone = database.appending.write();
+        return database.note("write", database.db.write_opt(encode(database, batch)?, &options));
+    }
+    let _appending = database.appending.read();
+    database.note("write", database.db.write_opt(encode(database, batch)?, &options))
+}
+
+/// Makes the log survive a power cut up to here.
+pub(super) fn sync(database: &Database) -> Result<(), StoreError> {
+    database.check_writable()?;
+    database.note("sync its log", database.db.flush_wal(true))
+}
+
+fn has_open_end(batch: &Batch) -> bool {
+    batch.writes().iter().any(|write| matches!(write, Write::DeleteRange(KeyRange { end: None, .. })))
+}
+
+fn encode(database: &Database, batch: &Batch) -> Result<WriteBatch, StoreError> {
+    let mut encoded = WriteBatch::default();
+    for (position, write) in batch.writes().iter().enumerate() {
+        match write {
+            Write::Put { family, key, value } => encoded.put_cf(database.family(*family)?, key, value),
+            Write::Delete { family, key } => encoded.delete_cf(database.family(*family)?, key),
+            Write::DeleteRange(range) => {
+                let end = match &range.end {
+                    Some(end) => Some(end.clone()),
+                    None => {
+                        let earlier = batch.writes().get(..position).unwrap_or_default();
+                        beyond_every_key(database, range.family, earlier)?
+                    }
+                };
+                // RocksDB refuses a range that ends before it starts.
+                if let Some(end) = end.filter(|end| *end > range.start) {
+                    encoded.delete_range_cf(database.family(range.family)?, &range.start, &end);
+                }
+            }
+        }
+    }
+    Ok(encoded)
+}
+
+/// RocksDB deletes no range without an end: one just past the last key that is there, or that this
+/// batch has put before. None if there is no key at all.
+fn beyond_every_key(database: &Database, family: Family, earlier: &[Write]) -> Result<Option<Bytes>, StoreError> {
+    let put = earlier.iter().filter_map(|write| match write {
+        Write::Put { family: put_into, key, .. } if *put_into == family => Some(key.clone()),
+        Write::Put { .. } | Write::Delete { .. } | Write::DeleteRange(_) => None,
+    });
+    let last = put.chain(read::last_key(database, family)?).max();
+    Ok(last.map(|last| Bytes::from([last.as_ref(), &[0]].concat())))
+}

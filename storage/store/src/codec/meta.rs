@@ -1,0 +1,164 @@
+//! Small records of family `system`: the data directory's identity, counters, leases, schedules.
+
+use kalamdb_commons::{Seq, TableId};
+
+use super::bytes::{Reader, put_bytes};
+use crate::StoreError;
+
+const FORMAT: u8 = 1;
+
+macro_rules! record {
+    ($name:ident, $what:literal, |$value:ident, $out:ident| $put:block, |$reader:ident| $read:expr) => {
+        impl $name {
+            /// The record as it is stored.
+            #[must_use]
+            pub fn encode(&self) -> Vec<u8> {
+                let mut $out = vec![FORMAT];
+                let $value = self;
+                $put
+                $out
+            }
+
+            /// Reads a stored record.
+            ///
+            /// # Errors
+            /// [`StoreError::Corrupted`] when it is none.
+            pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+                let mut $reader = Reader::of_format($what, bytes, FORMAT)?;
+                let record = $read;
+                $reader.finish()?;
+                Ok(record)
+            }
+        }
+    };
+}
+
+/// The format of the data directory as a whole: which families there are and how keys look. A server
+/// refuses a directory of a newer one and touches nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DataFormat(
+    /// Counts from 1.
+    pub u32,
+);
+
+impl DataFormat {
+    /// What this version of the server writes.
+    pub const CURRENT: Self = Self(1);
+}
+
+record!(
+    DataFormat,
+    "data format",
+    |value, out| { out.extend_from_slice(&value.0.to_le_bytes()) },
+    |reader| Self(reader.u32()?)
+);
+
+/// The identity of a database: made at its first start, kept by backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseId(
+    /// A ULID.
+    pub u128,
+);
+
+record!(
+    DatabaseId,
+    "database id",
+    |value, out| { out.extend_from_slice(&value.0.to_be_bytes()) },
+    |reader| Self(reader.u128_be()?)
+);
+
+/// Where storage `local` was at the first start: it cannot move while segments lie there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalLocation {
+    /// Absolute path.
+    pub path: String,
+}
+
+record!(
+    LocalLocation,
+    "location of storage local",
+    |value, out| { put_bytes(&mut out, value.path.as_bytes()) },
+    |reader| Self { path: reader.text()?.to_owned() }
+);
+
+/// How far `_seq` has been reserved: numbers from here on were never given out, so a start begins here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeqBlock {
+    /// The first number not reserved; at most 2^53.
+    pub reserved_until: Seq,
+}
+
+record!(
+    SeqBlock,
+    "seq block",
+    |value, out| { out.extend_from_slice(&value.reserved_until.0.to_le_bytes()) },
+    |reader| {
+        let reserved_until = reader.u64()?;
+        if reserved_until > Seq::LIMIT {
+            return Err(reader.error(format!("reserved until {reserved_until}, above 2^53")));
+        }
+        Self { reserved_until: Seq(reserved_until) }
+    }
+);
+
+/// The id that the next table gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextTableId(
+    /// Never given out so far.
+    pub TableId,
+);
+
+record!(
+    NextTableId,
+    "next table id",
+    |value, out| { out.extend_from_slice(&value.0.0.to_le_bytes()) },
+    |reader| Self(TableId(reader.u64()?))
+);
+
+/// The right to commit flushes and compactions of a table: raised at their start, so that a flush that
+/// outlived its actor is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlushLease {
+    /// Counts from 1.
+    pub generation: u64,
+    /// Microseconds since the epoch.
+    pub started_at: i64,
+}
+
+record!(
+    FlushLease,
+    "flush lease",
+    |value, out| {
+        out.extend_from_slice(&value.generation.to_le_bytes());
+        out.extend_from_slice(&value.started_at.to_le_bytes());
+    },
+    |reader| Self { generation: reader.u64()?, started_at: reader.i64()? }
+);
+
+/// When a table's next flush is due, and how its last one went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlushSchedule {
+    /// Microseconds since the epoch.
+    pub due_at: i64,
+    /// Microseconds since the epoch; none before the first flush.
+    pub last_flush_at: Option<i64>,
+}
+
+record!(
+    FlushSchedule,
+    "flush schedule",
+    |value, out| {
+        out.extend_from_slice(&value.due_at.to_le_bytes());
+        out.push(u8::from(value.last_flush_at.is_some()));
+        out.extend_from_slice(&value.last_flush_at.unwrap_or_default().to_le_bytes());
+    },
+    |reader| {
+        let due_at = reader.i64()?;
+        let last_flush_at = match (reader.u8()?, reader.i64()?) {
+            (0, 0) => None,
+            (1, at) => Some(at),
+            (flag, _) => return Err(reader.error(format!("unknown flag {flag}"))),
+        };
+        Self { due_at, last_flush_at }
+    }
+);

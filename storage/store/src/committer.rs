@@ -1,0 +1,278 @@
+//! The one way rows change.
+//!
+//! A statement reads at a snapshot without any lock, then takes its partition ([`Committer::begin`]:
+//! the table's gate shared, the partition's lock), and hands over its changes
+//! ([`PartitionGuard::commit`]). There its premises are checked again, its `_seq`s are taken, and one
+//! atomic batch is written: rows, tombstones, the change-log entry, the partition's record. The guard is
+//! dropped before the sync is waited for ([`Committer::wait_durable`]), so one sync serves every statement
+//! that waits for it.
+//!
+//! Invariants:
+//! * CM-1: within a partition `_seq` grows with commit order; server-wide it never repeats, not after a crash.
+//! * CM-2: a batch holds all of a statement's rows, its log entry and its partition record, or nothing of them.
+//! * CM-3: in `sync` mode no answer shows a row that a power cut could take back ([`Committer::wait_visible`]).
+//! * CM-4: after a failed write or sync nothing more is written until the backend is opened again.
+
+mod changes;
+mod sequence;
+mod syncer;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use kalamdb_commons::{Error, ErrorCode, Family, Result, Seq, TableId, UserId};
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+
+pub use changes::{Changes, CommitError, Committed, RowChange};
+
+use crate::backend::{Batch, Durability, StorageBackend};
+use crate::codec::keys;
+use crate::codec::partition::PartitionRecord;
+use sequence::Sequence;
+
+/// Locks are striped: two partitions that share one only wait for each other now and then.
+const LOCK_STRIPES: usize = 1024;
+
+/// The rows of one user in one table; all rows of a shared table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PartitionId {
+    /// The table.
+    pub table: TableId,
+    /// The user; none for a shared table.
+    pub user: Option<UserId>,
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// After the sync that covers it.
+    Sync,
+    /// After it is in the log; synced every 100 ms.
+    Buffered,
+}
+
+/// Where a write stands in the order of all writes since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Committer {
+    backend: Arc<dyn StorageBackend>,
+    mode: SyncMode,
+    stripes: Vec<AsyncMutex<()>>,
+    hasher: RandomState,
+    gates: DashMap<TableId, Arc<RwLock<()>>>,
+    /// Serialises "take `_seq`s, write": the order of both is one order.
+    writer: AsyncMutex<Sequence>,
+    written: watch::Sender<Ticket>,
+    synced: watch::Sender<Ticket>,
+    /// Partitions with writes not yet synced, with the newest of them.
+    unsynced: Mutex<HashMap<PartitionId, Ticket>>,
+    poisoned: AtomicBool,
+}
+
+impl Committer {
+    /// Takes up the sequence where the backend left it.
+    ///
+    /// # Errors
+    /// When the backend cannot be read.
+    pub async fn open(backend: Arc<dyn StorageBackend>, mode: SyncMode) -> Result<Arc<Self>> {
+        let sequence = Sequence::open(backend.as_ref()).await?;
+        Ok(Arc::new(Self {
+            backend,
+            mode,
+            stripes: (0..LOCK_STRIPES).map(|_| AsyncMutex::new(())).collect(),
+            hasher: RandomState::new(),
+            gates: DashMap::new(),
+            writer: AsyncMutex::new(sequence),
+            written: watch::Sender::new(Ticket(0)),
+            synced: watch::Sender::new(Ticket(0)),
+            unsynced: Mutex::new(HashMap::new()),
+            poisoned: AtomicBool::new(false),
+        }))
+    }
+
+    /// Syncs what is written, until every other owner is gone. To be run in one task of its own.
+    pub async fn run_syncer(self: Arc<Self>) {
+        syncer::run(self).await;
+    }
+
+    fn gate(&self, table: TableId) -> Arc<RwLock<()>> {
+        Arc::clone(self.gates.entry(table).or_default().value())
+    }
+
+    /// Waits until no statement is committing on the table and keeps new ones out while the guard lives:
+    /// for DDL.
+    pub async fn close_gate(&self, table: TableId) -> OwnedRwLockWriteGuard<()> {
+        self.gate(table).write_owned().await
+    }
+
+    /// Forgets a dropped table's gate.
+    pub fn forget_table(&self, table: TableId) {
+        self.gates.remove(&table);
+    }
+
+    /// Takes the table's gate shared and the partition's lock.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn begin(&self, partition: PartitionId) -> PartitionGuard<'_> {
+        let gate = self.gate(partition.table).read_owned().await;
+        let hash = self.hasher.hash_one(&partition);
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits pick a stripe")]
+        let stripe = &self.stripes[hash as usize % LOCK_STRIPES];
+        PartitionGuard { committer: self, partition, _gate: gate, _lock: stripe.lock().await }
+    }
+
+    /// Writes a batch that is not about rows (the catalog), synced, in order with all others.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageUnavailable`], outcome unknown.
+    pub async fn write_synced(&self, batch: Batch) -> Result<()> {
+        self.check_poison()?;
+        let _writer = self.writer.lock().await;
+        self.backend.write(batch, Durability::Synced).await.map_err(|error| self.poison(error.into()))
+    }
+
+    /// Waits until the write may be acknowledged.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageUnavailable`], outcome unknown, when its sync failed.
+    pub async fn wait_durable(&self, ticket: Ticket) -> Result<()> {
+        match self.mode {
+            SyncMode::Buffered => Ok(()),
+            SyncMode::Sync => self.wait_synced(ticket).await,
+        }
+    }
+
+    /// Waits until everything a snapshot taken before this call shows of the partition is safe to be seen.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageUnavailable`] when the sync failed.
+    pub async fn wait_visible(&self, partition: &PartitionId) -> Result<()> {
+        if self.mode == SyncMode::Buffered {
+            return self.check_poison();
+        }
+        let ticket = self.unsynced.lock().get(partition).copied();
+        match ticket {
+            Some(ticket) => self.wait_synced(ticket).await,
+            None => self.check_poison(),
+        }
+    }
+
+    async fn wait_synced(&self, ticket: Ticket) -> Result<()> {
+        let mut synced = self.synced.subscribe();
+        loop {
+            if *synced.borrow_and_update() >= ticket {
+                return Ok(());
+            }
+            self.check_poison().map_err(Error::outcome_unknown)?;
+            if synced.changed().await.is_err() {
+                return Err(unavailable().outcome_unknown());
+            }
+        }
+    }
+
+    /// Whether writes are refused since a write or sync failed.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    fn check_poison(&self) -> Result<()> {
+        if self.is_poisoned() { Err(unavailable()) } else { Ok(()) }
+    }
+
+    /// CM-4. The engine's words go to the log with the error that is answered.
+    fn poison(&self, error: Error) -> Error {
+        self.poisoned.store(true, Ordering::Release);
+        // Waiters look at the flag when they are woken.
+        self.synced.send_modify(|_| ());
+        error.outcome_unknown()
+    }
+}
+
+fn unavailable() -> Error {
+    Error::new(ErrorCode::StorageUnavailable, "the storage backend is unavailable after a failed write or sync")
+}
+
+/// A partition held for one commit: nobody else commits to it, no DDL on its table runs.
+#[derive(Debug)]
+pub struct PartitionGuard<'a> {
+    committer: &'a Committer,
+    partition: PartitionId,
+    _gate: OwnedRwLockReadGuard<()>,
+    _lock: MutexGuard<'a, ()>,
+}
+
+impl PartitionGuard<'_> {
+    /// Checks the premises and writes. The write is readable on return, and durable after
+    /// [`Committer::wait_durable`].
+    ///
+    /// # Errors
+    /// [`CommitError::Stale`] when the partition moved on since the statement read it: read again.
+    /// [`CommitError::Refused`] for a duplicate key or a broken backend.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
+    pub async fn commit(&self, changes: Changes) -> Result<Committed, CommitError> {
+        let committer = self.committer;
+        committer.check_poison()?;
+        let record = self.record().await?;
+        if changes.base.is_some_and(|base| base != record.last_seq) {
+            return Err(CommitError::Stale);
+        }
+        changes::check_keys(committer.backend.as_ref(), &self.partition, &changes).await?;
+        if changes.rows.is_empty() {
+            return Ok(Committed { seqs: Vec::new(), ticket: None });
+        }
+
+        let mut sequence = committer.writer.lock().await;
+        committer.check_poison()?;
+        let seqs = sequence.take(committer.backend.as_ref(), changes.rows.len()).await?;
+        let batch = changes::encode(&self.partition, &changes, &seqs, record);
+        let ticket = Ticket(committer.written.borrow().0 + 1);
+        // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
+        if committer.mode == SyncMode::Sync {
+            committer.unsynced.lock().insert(self.partition.clone(), ticket);
+        }
+        committer
+            .backend
+            .write(batch, Durability::Logged)
+            .await
+            .map_err(|error| CommitError::Refused(committer.poison(error.into())))?;
+        committer.written.send_replace(ticket);
+        Ok(Committed { seqs, ticket: Some(ticket) })
+    }
+
+    /// The partition's record; a partition never written to has the default one.
+    async fn record(&self) -> Result<PartitionRecord> {
+        let key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());
+        let values = self.committer.backend.get_many(Family::Manifest, &[key]).await?;
+        read_record(values.first().and_then(Option::as_ref))
+    }
+}
+
+/// Decodes a partition's record; an absent one is that of a partition never written to.
+///
+/// # Errors
+/// [`ErrorCode::DataCorrupted`].
+pub fn read_record(value: Option<&Bytes>) -> Result<PartitionRecord> {
+    Ok(value.map(|bytes| PartitionRecord::decode(bytes)).transpose()?.unwrap_or_default())
+}
+
+/// The last `_seq` of a partition as a snapshot shows it.
+///
+/// # Errors
+/// When the backend cannot be read.
+pub async fn last_seq(snapshot: &dyn crate::backend::Snapshot, partition: &PartitionId) -> Result<Seq> {
+    let key = keys::partition_record_key(partition.table, partition.user.as_ref());
+    let values = snapshot.get_many(Family::Manifest, &[key]).await?;
+    Ok(read_record(values.first().and_then(Option::as_ref))?.last_seq)
+}

@@ -1,0 +1,15 @@
+//! What the server promises, one test per promise, over HTTP.
+
+mod batches;
+mod ddl;
+mod ddl_under_load;
+mod dml;
+mod functions;
+mod isolation;
+mod parameters;
+mod readme;
+mod restart;
+mod roles;
+mod select;
+mod status;
+mod user_qualifier;

@@ -1,0 +1,185 @@
+//! Parameters: where they may stand, what they become, and every way they can be wrong.
+
+use serde_json::{Value, json};
+
+use kalamdb_tests::TestServer;
+
+async fn with_types() -> TestServer {
+    let server = TestServer::start().await;
+    server
+        .admin()
+        .sql(
+            "CREATE USER TABLE t (id BIGINT PRIMARY KEY, si SMALLINT, i INT, f FLOAT, d DOUBLE, de DECIMAL(6,2), tx TEXT,
+             bo BOOLEAN, ts TIMESTAMP, da DATE, uu UUID, by BYTES, js JSON)",
+        )
+        .await
+        .ok();
+    server
+}
+
+#[tokio::test]
+async fn every_type_takes_what_the_table_says() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let uuid = "67E55044-10B1-426F-9247-BB680E5FE0C8";
+    let cases: Vec<(&str, Value, Value)> = vec![
+        ("si", json!(-32768), json!(-32768)),
+        ("si", json!(7.0), json!(7)),
+        ("i", json!(2147483647), json!(2147483647)),
+        ("id", json!(9007199254740993_i64), json!(9007199254740993_i64)),
+        ("f", json!(1.5), json!(1.5)),
+        ("f", json!("NaN"), json!("NaN")),
+        ("d", json!(3), json!(3.0)),
+        ("d", json!("Infinity"), json!("Infinity")),
+        ("d", json!("-Infinity"), json!("-Infinity")),
+        ("de", json!(1.5), json!("1.50")),
+        ("de", json!("1234.567"), json!("1234.57")),
+        ("de", json!("-0.005"), json!("-0.01")),
+        ("de", json!(9999), json!("9999.00")),
+        ("tx", json!("naïve 😀 'quoted' \"twice\" $1 ; --"), json!("naïve 😀 'quoted' \"twice\" $1 ; --")),
+        ("tx", json!(""), json!("")),
+        ("bo", json!(true), json!(true)),
+        ("ts", json!("2025-10-21T14:30:00Z"), json!("2025-10-21T14:30:00.000000Z")),
+        ("ts", json!("2025-10-21T14:30:00.123456+02:00"), json!("2025-10-21T12:30:00.123456Z")),
+        ("ts", json!("2025-10-21 14:30:00"), json!("2025-10-21T14:30:00.000000Z")),
+        ("ts", json!("2025-10-21"), json!("2025-10-21T00:00:00.000000Z")),
+        ("da", json!("2025-10-21"), json!("2025-10-21")),
+        ("uu", json!(uuid), json!(uuid.to_lowercase())),
+        ("by", json!("aGVsbG8="), json!("aGVsbG8=")),
+        ("js", json!("{\"a\": [1, null]}"), json!({"a": [1, null]})),
+    ];
+    for (row, (column, given, expected)) in cases.into_iter().enumerate() {
+        let insert = if column == "id" {
+            ann.sql_params("INSERT INTO t (id) VALUES ($1) RETURNING id", json!([given])).await
+        } else {
+            let sql = format!("INSERT INTO t (id, {column}) VALUES ($1, $2) RETURNING {column}");
+            ann.sql_params(&sql, json!([row, given])).await
+        };
+        let got = insert.success().scalar();
+        let same = got == expected || (got.as_f64().is_some() && got.as_f64() == expected.as_f64());
+        assert!(same, "{column} given {given}: got {got}, expected {expected}");
+        if column == "id" || column == "js" || given == json!("NaN") {
+            continue;
+        }
+        let sql = format!("SELECT count(*) FROM t WHERE id = $1 AND {column} = $2");
+        let found = ann.sql_params(&sql, json!([row, given])).await.success().number();
+        // -0.005 and 1234.567 are rounded on both ways.
+        assert_eq!(found, 1, "{column} = {given}");
+    }
+    let nulls = "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let mut params = vec![json!(1000)];
+    params.resize(13, Value::Null);
+    ann.sql_params(nulls, Value::Array(params)).await.ok();
+    let row = ann.sql("SELECT * FROM t WHERE id = 1000").await.success().values().remove(0);
+    assert!(row[1..].iter().all(Value::is_null), "{row:?}");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_named() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let cases: Vec<(&str, Value, &str)> = vec![
+        ("si", json!(32768), "SMALLINT"),
+        ("i", json!(2147483648_i64), "INT"),
+        ("i", json!(1.5), "INT"),
+        ("i", json!("1"), "INT"),
+        ("i", json!(true), "INT"),
+        ("d", json!("1.5"), "DOUBLE"),
+        ("f", json!(false), "FLOAT"),
+        ("de", json!(10000), "DECIMAL"),
+        ("de", json!("twelve"), "DECIMAL"),
+        ("tx", json!(1), "TEXT"),
+        ("tx", json!(true), "TEXT"),
+        ("bo", json!(1), "BOOLEAN"),
+        ("bo", json!("true"), "BOOLEAN"),
+        ("ts", json!("yesterday"), "TIMESTAMP"),
+        ("ts", json!(1_700_000_000), "TIMESTAMP"),
+        ("ts", json!("2025-13-01T00:00:00Z"), "TIMESTAMP"),
+        ("da", json!("2025-02-30"), "DATE"),
+        ("uu", json!("67e55044"), "UUID"),
+        ("by", json!("not base64!"), "BYTES"),
+        ("js", json!("{broken"), "JSON"),
+    ];
+    for (column, given, expected) in cases {
+        let sql = format!("INSERT INTO t (id, {column}) VALUES (1, $1)");
+        let message = ann.sql_params(&sql, json!([given])).await.fails(400, "PARAM_TYPE_MISMATCH");
+        assert!(message.contains("$1"), "{column} given {given}: {message:?} names no parameter");
+        assert!(message.contains(expected), "{column} given {given}: {message:?} does not say {expected}");
+    }
+    assert_eq!(ann.sql("SELECT count(*) FROM t").await.success().number(), 0);
+}
+
+#[tokio::test]
+async fn counts_must_be_equal() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let select = "SELECT id FROM t WHERE id = $1 AND i = $2";
+    let message = ann.sql_params(select, json!([1, 2, 3])).await.fails(400, "PARAM_COUNT_MISMATCH");
+    assert_eq!(message, "Expected 2 parameters, got 3");
+    let message = ann.sql_params(select, json!([1])).await.fails(400, "PARAM_COUNT_MISMATCH");
+    assert_eq!(message, "Expected 2 parameters, got 1");
+    ann.sql(select).await.fails(400, "PARAM_COUNT_MISMATCH");
+    ann.sql_params("SELECT id FROM t", json!([1])).await.fails(400, "PARAM_COUNT_MISMATCH");
+    // One parameter in two places is one parameter.
+    ann.sql_params("SELECT id FROM t WHERE id = $1 OR i = $1", json!([1])).await.ok();
+}
+
+#[tokio::test]
+async fn gaps_batches_and_structures_are_refused() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    ann.sql_params("SELECT $1 + $3", json!([1, 2, 3])).await.fails(400, "INVALID_SQL");
+    ann.sql_params("SELECT id FROM t WHERE id = $0", json!([1])).await.fails(400, "INVALID_SQL");
+    ann.sql_params("SELECT $1; SELECT $1", json!([1])).await.fails(400, "PARAMS_WITH_BATCH");
+    for structure in [json!([[1]]), json!([{"a": 1}])] {
+        ann.sql_params("SELECT id FROM t WHERE id = $1", structure).await.fails(400, "INVALID_REQUEST");
+    }
+    ann.sql_params("SELECT 1", json!({"1": 1})).await.fails(400, "INVALID_REQUEST");
+    server.admin().sql_params("CREATE NAMESPACE $1", json!(["x"])).await.fails(400, "INVALID_SQL");
+}
+
+#[tokio::test]
+async fn they_stand_wherever_a_value_may() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let insert = "INSERT INTO t (id, i, tx) VALUES ($1, $2, $3), ($4, $2, $3)";
+    assert_eq!(ann.sql_params(insert, json!([1, 10, "x", 2])).await.success().row_count(), 2);
+    let update = "UPDATE t SET i = i + $1, tx = $2 WHERE id IN ($3, $4)";
+    assert_eq!(ann.sql_params(update, json!([5, "y", 1, 2])).await.success().row_count(), 2);
+    for (sql, params, expected) in [
+        ("SELECT count(*) FROM t WHERE i BETWEEN $1 AND $2", json!([15, 15]), json!(2)),
+        ("SELECT count(*) FROM t WHERE tx LIKE $1", json!(["%y%"]), json!(2)),
+        ("SELECT id FROM t ORDER BY id LIMIT $1 OFFSET $2", json!([1, 1]), json!(2)),
+        ("SELECT CASE WHEN id = $1 THEN $2 ELSE 'no' END FROM t WHERE id = 1", json!([1, "yes"]), json!("yes")),
+        ("SELECT max(id) FROM t WHERE ts IS NULL AND id > $1", json!([0]), json!(2)),
+        ("SELECT (SELECT count(*) FROM t AS inside WHERE inside.id = $1)", json!([2]), json!(1)),
+    ] {
+        assert_eq!(ann.sql_params(sql, params).await.success().scalar(), expected, "{sql}");
+    }
+    let all = ann.sql_params("SELECT id FROM t LIMIT $1", json!([null])).await.success();
+    assert_eq!(all.rows().len(), 2);
+    ann.sql_params("SELECT id FROM t LIMIT $1", json!([-1])).await.fails(400, "PARAM_TYPE_MISMATCH");
+    ann.sql_params("SELECT id FROM t LIMIT $1", json!(["1"])).await.fails(400, "PARAM_TYPE_MISMATCH");
+    let delete = ann.sql_params("DELETE FROM t WHERE id = $1 RETURNING tx, $2 AS given", json!([1, "g"])).await;
+    assert_eq!(delete.success().values(), [[json!("y"), json!("g")]]);
+}
+
+#[tokio::test]
+async fn without_a_column_the_json_type_decides() {
+    let server = TestServer::start().await;
+    let answer = server.user("ann").sql_params("SELECT $1, $2, $3, $4", json!(["t", 1, 1.5, true])).await.success();
+    let types: Vec<String> =
+        answer.columns().iter().map(|column| column.rsplit(' ').next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(types, ["TEXT", "BIGINT", "DOUBLE", "BOOLEAN"]);
+    assert_eq!(answer.values(), [[json!("t"), json!(1), json!(1.5), json!(true)]]);
+}
+
+#[tokio::test]
+async fn text_never_becomes_sql() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let evil = "'); DROP TABLE t; --";
+    ann.sql_params("INSERT INTO t (id, tx) VALUES (1, $1)", json!([evil])).await.ok();
+    let answer = ann.sql_params("SELECT tx FROM t WHERE tx = $1", json!([evil])).await.success();
+    assert_eq!(answer.scalar(), json!(evil));
+}

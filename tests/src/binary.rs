@@ -1,0 +1,171 @@
+//! The real server program over a data directory of its own: to stop, kill and start again.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Client, Role, SECRET, eventually};
+
+/// Where the build put the program of this name: beside the running test.
+///
+/// # Panics
+/// When it is not there, saying how to build it.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let profile_dir = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    let path = profile_dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.is_file(),
+        "{} is missing: build it first with `cargo build --workspace --all-targets` (`make test` does)",
+        path.display()
+    );
+    path
+}
+
+/// The path of the repository's root, for tests that read its files.
+#[must_use]
+pub fn repository_path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(relative)
+}
+
+/// A `kalamdb-server` process. Dropping it kills the process and removes its files.
+#[derive(Debug)]
+pub struct BinaryServer {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+    settings: Vec<(String, String)>,
+}
+
+impl BinaryServer {
+    /// Starts a server over an empty directory and waits until it is ready.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings, `("SECTION__KEY", value)`.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { dir, port: free_port(), child: None, settings };
+        server.restart().await;
+        server
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A caller who may do everything.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        Client::new(&self.url(), SECRET).as_role("admin", Role::Dba)
+    }
+
+    /// The directory with the server's data and its log.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// All that the server wrote so far, over all its lives.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    /// The program with this server's settings, to be given arguments.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program("kalamdb-server"));
+        command
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env("KALAMDB__SERVER__HOST", "127.0.0.1")
+            .env("KALAMDB__SERVER__PORT", self.port.to_string())
+            .env("KALAMDB__AUTH__JWT_SECRET", SECRET)
+            .env("KALAMDB__STORAGE__ROCKSDB_DIR", self.dir.path().join("rocksdb"))
+            .env("KALAMDB__STORAGE__DEFAULT_LOCATION", self.dir.path().join("storage"));
+        for (key, value) in &self.settings {
+            command.env(format!("KALAMDB__{key}"), value);
+        }
+        command
+    }
+
+    /// Starts the server over what is there, after making sure that it does not run.
+    pub async fn restart(&mut self) {
+        self.kill9();
+        let log = || -> File {
+            OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a writable log file")
+        };
+        let mut command = self.command();
+        command.arg("serve").stdout(log()).stderr(log());
+        self.child = Some(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let probe = Client::new(&self.url(), SECRET);
+        eventually("the server is ready", Duration::from_secs(60), async || {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                panic!("the server ended with {status}\n{}", self.logs());
+            }
+            probe.is_ready().await.then_some(())
+        })
+        .await;
+    }
+
+    /// Ends the process at once, as a power cut of the process would.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // An error means that it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks the process to stop and waits for its end.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the server runs");
+        // The standard library sends no SIGTERM; every shell does.
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
+        assert!(sent.expect("a shell").success(), "no signal sent");
+        eventually("the server stops", Duration::from_secs(60), async || child.try_wait().ok().flatten()).await
+    }
+}
+
+impl Drop for BinaryServer {
+    fn drop(&mut self) {
+        self.kill9();
+        if std::thread::panicking() {
+            let logs = self.logs();
+            let tail: Vec<&str> = logs.lines().rev().take(40).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            // A failing test shows what its server said.
+            #[expect(clippy::print_stderr, reason = "the test's own output")]
+            {
+                eprintln!("the server's last lines:\n{}", tail.join("\n"));
+            }
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .expect("a free port")
+}
