@@ -42,16 +42,23 @@ pub struct BinaryServer {
 }
 
 impl BinaryServer {
+    /// An empty directory and a port; [`BinaryServer::restart`] starts the server.
+    #[must_use]
+    pub fn prepare() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        Self { dir, port: free_port(), child: None, settings: Vec::new() }
+    }
+
     /// Starts a server over an empty directory and waits until it is ready.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// The same with settings, `("SECTION__KEY", value)`.
+    /// The same with settings, `("section.key", value)`.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { dir, port: free_port(), child: None, settings };
+        let variable = |key: &str| format!("KALAMDB__{}", key.to_uppercase().replace('.', "__"));
+        let mut server = Self::prepare();
+        server.settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
         server.restart().await;
         server
     }
@@ -103,7 +110,7 @@ impl BinaryServer {
             .env("KALAMDB__STORAGE__ROCKSDB_DIR", self.dir.path().join("rocksdb"))
             .env("KALAMDB__STORAGE__DEFAULT_LOCATION", self.dir.path().join("storage"));
         for (key, value) in &self.settings {
-            command.env(format!("KALAMDB__{key}"), value);
+            command.env(key, value);
         }
         command
     }
@@ -162,10 +169,12 @@ impl Drop for BinaryServer {
     }
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
+/// A port that was free a moment ago. It lies below the range that the system gives to outgoing
+/// connections, so that a server that is killed finds its port free when it comes back.
+#[must_use]
+pub fn free_port() -> u16 {
+    (0..1000)
+        .map(|_| rand::random_range(20_000..30_000))
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }

@@ -15,7 +15,7 @@ mod server;
 mod wait;
 
 pub use answer::Answer;
-pub use binary::{BinaryServer, program, repository_path};
+pub use binary::{BinaryServer, free_port, program, repository_path};
 pub use client::{Client, Role, SECRET, signed_token, token};
 pub use raw::RawConnection;
 pub use server::TestServer;

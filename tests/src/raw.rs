@@ -27,6 +27,12 @@ impl RawConnection {
         let _ = self.stream.flush().await;
     }
 
+    /// Says that nothing more will be sent.
+    pub async fn finish(&mut self) {
+        // A server that closed already needs to hear nothing.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Everything the server sends until it closes, at most until `limit`.
     ///
     /// # Errors

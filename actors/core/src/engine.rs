@@ -1,6 +1,7 @@
 //! What happens inside a statement: planning, reading, writing, results.
 
 pub(crate) mod context;
+pub(crate) mod ddl;
 mod dml;
 mod errors;
 mod execute;
@@ -12,10 +13,12 @@ mod predicate;
 mod query;
 mod result;
 mod rewrite;
+mod rows;
 mod runtime;
 mod scan;
+mod scope;
 mod show;
 mod values;
 
 pub(crate) use execute::run_request;
-pub(crate) use runtime::Runtime;
+pub(crate) use runtime::{Runtime, now_micros};

@@ -130,12 +130,15 @@ impl Engine {
         !self.runtime.is_refusing() && self.tree.is_up() && self.runtime.backend_answers().await
     }
 
-    /// The supervision tree as it is now.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Overloaded`] when the tree does not answer in time.
-    pub async fn actors(&self, depth: Option<usize>, limit: usize) -> Result<ActorNode> {
-        self.tree.describe(depth, limit).await
+    /// The supervision tree as it is now, `depth` levels below the root, groups cut at `limit`.
+    #[must_use]
+    pub fn actors(&self, depth: Option<usize>, limit: usize) -> ActorNode {
+        self.tree.describe(depth, limit)
+    }
+
+    /// Waits until the tree has given up for good; says why. The process should end then.
+    pub async fn failed(&self) -> String {
+        self.tree.failed().await
     }
 
     /// Bytes of the backend's files.

@@ -1,6 +1,6 @@
 //! The engine and the actors: what KalamDB does with a statement.
 //!
-//! [`Engine`] is the only way in. Behind it stands the supervision tree ([`tree`]); a statement goes
+//! [`Engine`] is the only way in. Behind it stands the supervision tree (`tree`); a statement goes
 //! door → `SessionActor` → its own task, which plans it (`engine`), reads and writes through
 //! `kalamdb-store`, and answers by itself.
 
@@ -8,6 +8,6 @@ mod catalog;
 mod engine;
 mod handle;
 mod task;
-pub mod tree;
+mod tree;
 
 pub use handle::{BuildInfo, Engine, EngineArgs, SqlOutcome, SqlRequest, StartError, StatementError, StopReport};

@@ -10,6 +10,7 @@ mod identifiers;
 mod names;
 mod numbers;
 mod role;
+pub mod settings;
 mod units;
 
 pub use error::{Error, ErrorCode, Outcome, Position, Result, ResultExt};

@@ -4,19 +4,28 @@
 //! the catalog. Definitions ([`TableDefinition`] and its parts) are plain data; `kalamdb-store` keeps
 //! them, `kalamdb-core` acts on them. That split (definitions here, storage there) is decision 001.
 
+mod column_names;
 mod definition;
+mod dialect;
+mod limits;
+mod parameters;
+mod parser;
+mod scan;
+mod source;
 mod statement;
 mod types;
 mod value;
+mod words;
 
 pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
     TableSchema,
 };
+pub use parser::{Statements, statements};
 pub use sqlparser::ast;
 pub use statement::{
     ColumnSpec, CreateTable, DefaultClause, DefaultSpec, Delete, Insert, InsertSource, OnConflict, OnConflictAction,
     ParsedStatement, Statement, TableRef, Update, is_default_keyword,
 };
-pub use types::{ColumnType, MAX_DECIMAL_PRECISION};
+pub use types::{ColumnType, MAX_DECIMAL_PRECISION, column_type_of};
 pub use value::{Row, Value};

@@ -20,7 +20,9 @@ pub struct ParsedStatement {
     /// Where it begins in the whole text sent.
     pub position: Position,
     /// For a query, or a statement with RETURNING: what to call each item of the select list (of the
-    /// leftmost SELECT), see [`crate::result_column_names`]. `None` where that cannot be told.
+    /// leftmost SELECT): its alias, else its text with functions in lower case and without qualifiers.
+    /// A wildcard's entry is its text and names nothing. `None` where there is no list, or its text
+    /// cannot be told.
     pub column_names: Option<Vec<String>>,
 }
 

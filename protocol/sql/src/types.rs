@@ -1,9 +1,13 @@
 //! Column types: the dialect's names, and Arrow's.
 
+mod sql;
+
 use std::fmt;
 
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
+
+pub use self::sql::column_type_of;
 
 /// Largest precision of DECIMAL, that of Arrow's 128-bit decimals.
 pub const MAX_DECIMAL_PRECISION: u8 = 38;

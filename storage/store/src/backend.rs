@@ -2,7 +2,7 @@
 //!
 //! Nothing here names an engine. A backend is asynchronous and speaks in batches, so that one over a
 //! network or an object store fits without a thread per request. [`BackendRegistry`] finds one by its
-//! name; [`crate::conformance`] is what every one of them has to pass.
+//! name; one conformance suite (`tests/it/conformance`) is what every one of them has to pass.
 
 pub mod directory;
 mod memory;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use kalamdb_commons::Family;
 
 pub use memory::MemoryBackend;
-pub use registry::{BackendOptions, BackendRegistry, OpenedBackend, open_backend};
+pub use registry::{BackendOptions, BackendRegistry, OpenedBackend};
 pub use rocksdb::{RocksDbBackend, RocksDbOptions};
 
 use crate::StoreError;

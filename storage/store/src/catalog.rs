@@ -10,9 +10,7 @@ use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, TableId};
 use kalamdb_sql::{NamespaceDefinition, TableDefinition, TableSchema};
 
 use crate::backend::{Batch, Direction, Partition, ScanRequest, StorageBackend};
-use crate::codec::catalog::{
-    SchemaRecord, decode_namespace, decode_table, encode_namespace, encode_table,
-};
+use crate::codec::catalog::{SchemaRecord, decode_namespace, decode_table, encode_namespace, encode_table};
 use crate::codec::meta::NextTableId;
 use crate::codec::{keys, system};
 

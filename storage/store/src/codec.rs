@@ -5,7 +5,8 @@
 //! each of them byte by byte.
 //!
 //! What always holds:
-//! - Every value begins with a byte that names its format; a reader knows all formats ever written.
+//! - Every value begins with a byte that names its format, counted from 1; a reader knows all formats ever
+//!   written, and refuses newer ones with [`StoreError::NewerFormat`].
 //! - Keys carry no format byte: their order is their meaning, and a change of it is a new version of
 //!   the whole data directory ([`meta::DataFormat`]).
 //! - Every decoder is total: bytes that no encoder wrote are [`StoreError::Corrupted`], never a panic
@@ -28,6 +29,17 @@ pub mod system;
 mod tests;
 
 use crate::StoreError;
+
+/// Checks the first byte of a value against the newest format of its kind.
+fn check_format(what: &'static str, found: u8, newest: u8) -> Result<(), StoreError> {
+    if found == 0 {
+        return Err(corrupted(what, "unknown format 0"));
+    }
+    if found > newest {
+        return Err(StoreError::NewerFormat { what, found: found.into(), known: newest.into() });
+    }
+    Ok(())
+}
 
 /// The error of bytes that do not decode.
 fn corrupted(what: &'static str, message: impl Into<String>) -> StoreError {

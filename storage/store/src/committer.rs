@@ -11,9 +11,12 @@
 //! * CM-1: within a partition `_seq` grows with commit order; server-wide it never repeats, not after a crash.
 //! * CM-2: a batch holds all of a statement's rows, its log entry and its partition record, or nothing of them.
 //! * CM-3: in `sync` mode no answer shows a row that a power cut could take back ([`Committer::wait_visible`]).
-//! * CM-4: after a failed write or sync nothing more is written until the backend is opened again.
+//! * CM-4: after a failed write or sync nothing more is written until the backend is opened again, with a
+//!   new committer.
 
+mod batch;
 mod changes;
+mod premises;
 mod sequence;
 mod syncer;
 
@@ -24,13 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use kalamdb_commons::{Error, ErrorCode, Family, Result, Seq, TableId, UserId};
+use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Result, Seq, TableId, UserId};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
 pub use changes::{Changes, CommitError, Committed, RowChange};
 
-use crate::backend::{Batch, Durability, StorageBackend};
+use crate::StoreError;
+use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
 use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use sequence::Sequence;
@@ -118,7 +122,8 @@ impl Committer {
         self.gates.remove(&table);
     }
 
-    /// Takes the table's gate shared and the partition's lock.
+    /// Takes the table's gate shared and the partition's lock. DDL may have run while this waited: the
+    /// caller looks at the catalog again before it commits. A task holds one guard at a time.
     ///
     /// # Cancel safety
     /// Safe.
@@ -133,11 +138,14 @@ impl Committer {
     /// Writes a batch that is not about rows (the catalog), synced, in order with all others.
     ///
     /// # Errors
-    /// [`ErrorCode::StorageUnavailable`], outcome unknown.
+    /// [`ErrorCode::StorageUnavailable`]; the error says whether its outcome is known.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
     pub async fn write_synced(&self, batch: Batch) -> Result<()> {
-        self.check_poison()?;
         let _writer = self.writer.lock().await;
-        self.backend.write(batch, Durability::Synced).await.map_err(|error| self.poison(error.into()))
+        self.check_poison()?;
+        self.backend.write(batch, Durability::Synced).await.map_err(|error| self.poison(error))
     }
 
     /// Waits until the write may be acknowledged.
@@ -179,6 +187,16 @@ impl Committer {
         }
     }
 
+    /// A block that could not be reserved poisons like any other write; the statement itself wrote nothing.
+    async fn take_seqs(&self, sequence: &mut Sequence, count: usize) -> Result<Vec<Seq>> {
+        if !sequence.has(count) {
+            let until = sequence.next_block(count)?;
+            let reserved = sequence.reserve(self.backend.as_ref(), until).await;
+            reserved.map_err(|error| Error { outcome: Outcome::NothingChanged, ..self.poison(error) })?;
+        }
+        Ok(sequence.take(count))
+    }
+
     /// Whether writes are refused since a write or sync failed.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
@@ -190,11 +208,15 @@ impl Committer {
     }
 
     /// CM-4. The engine's words go to the log with the error that is answered.
-    fn poison(&self, error: Error) -> Error {
+    fn poison(&self, error: StoreError) -> Error {
         self.poisoned.store(true, Ordering::Release);
         // Waiters look at the flag when they are woken.
         self.synced.send_modify(|_| ());
-        error.outcome_unknown()
+        match error {
+            // The backend refused before it touched anything.
+            StoreError::Closed | StoreError::Poisoned | StoreError::Unsupported { .. } => error.into(),
+            _ => Error::from(error).outcome_unknown(),
+        }
     }
 }
 
@@ -228,15 +250,15 @@ impl PartitionGuard<'_> {
         if changes.base.is_some_and(|base| base != record.last_seq) {
             return Err(CommitError::Stale);
         }
-        changes::check_keys(committer.backend.as_ref(), &self.partition, &changes).await?;
+        let premises = premises::check(committer.backend.as_ref(), &self.partition, &changes).await?;
         if changes.rows.is_empty() {
             return Ok(Committed { seqs: Vec::new(), ticket: None });
         }
 
         let mut sequence = committer.writer.lock().await;
         committer.check_poison()?;
-        let seqs = sequence.take(committer.backend.as_ref(), changes.rows.len()).await?;
-        let batch = changes::encode(&self.partition, &changes, &seqs, record);
+        let seqs = committer.take_seqs(&mut sequence, changes.rows.len()).await?;
+        let batch = batch::encode(&self.partition, &changes, &premises, &seqs, record);
         let ticket = Ticket(committer.written.borrow().0 + 1);
         // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
         if committer.mode == SyncMode::Sync {
@@ -246,17 +268,21 @@ impl PartitionGuard<'_> {
             .backend
             .write(batch, Durability::Logged)
             .await
-            .map_err(|error| CommitError::Refused(committer.poison(error.into())))?;
+            .map_err(|error| CommitError::Refused(committer.poison(error)))?;
         committer.written.send_replace(ticket);
         Ok(Committed { seqs, ticket: Some(ticket) })
     }
 
     /// The partition's record; a partition never written to has the default one.
-    async fn record(&self) -> Result<PartitionRecord> {
+    async fn record(&self) -> Result<PartitionRecord, StoreError> {
         let key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());
         let values = self.committer.backend.get_many(Family::Manifest, &[key]).await?;
-        read_record(values.first().and_then(Option::as_ref))
+        decode_record(values.first().and_then(Option::as_ref))
     }
+}
+
+fn decode_record(value: Option<&Bytes>) -> Result<PartitionRecord, StoreError> {
+    Ok(value.map(|bytes| PartitionRecord::decode(bytes)).transpose()?.unwrap_or_default())
 }
 
 /// Decodes a partition's record; an absent one is that of a partition never written to.
@@ -264,14 +290,14 @@ impl PartitionGuard<'_> {
 /// # Errors
 /// [`ErrorCode::DataCorrupted`].
 pub fn read_record(value: Option<&Bytes>) -> Result<PartitionRecord> {
-    Ok(value.map(|bytes| PartitionRecord::decode(bytes)).transpose()?.unwrap_or_default())
+    Ok(decode_record(value)?)
 }
 
 /// The last `_seq` of a partition as a snapshot shows it.
 ///
 /// # Errors
 /// When the backend cannot be read.
-pub async fn last_seq(snapshot: &dyn crate::backend::Snapshot, partition: &PartitionId) -> Result<Seq> {
+pub async fn last_seq(snapshot: &dyn Snapshot, partition: &PartitionId) -> Result<Seq> {
     let key = keys::partition_record_key(partition.table, partition.user.as_ref());
     let values = snapshot.get_many(Family::Manifest, &[key]).await?;
     Ok(read_record(values.first().and_then(Option::as_ref))?.last_seq)

@@ -36,6 +36,16 @@ pub enum StoreError {
         /// What is wrong with it.
         message: String,
     },
+    /// Stored bytes are of a format that a newer version of the server wrote.
+    #[error("stored {what} has format {found}, written by a newer version: this one reads up to {known}")]
+    NewerFormat {
+        /// Which kind of value.
+        what: &'static str,
+        /// Its format.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
     /// The data directory cannot be used, for the reason given; nothing was touched.
     #[error("{0}")]
     Directory(String),
@@ -48,11 +58,18 @@ impl From<StoreError> for Error {
             StoreError::Closed => ErrorCode::ShuttingDown,
             StoreError::Unsupported { .. } => ErrorCode::Unsupported,
             StoreError::Corrupted { .. } => ErrorCode::DataCorrupted,
-            StoreError::Directory(_) => ErrorCode::Internal,
+            StoreError::NewerFormat { .. } | StoreError::Directory(_) => ErrorCode::Internal,
         };
-        let message = match code {
-            ErrorCode::StorageUnavailable => "the storage backend is unavailable".to_owned(),
-            _ => error.to_string(),
+        // The engine's own words name files and settings: they are for the log.
+        let message = match &error {
+            StoreError::Backend { .. } | StoreError::Poisoned => "the storage backend is unavailable".to_owned(),
+            StoreError::Corrupted { what, .. } => {
+                format!("stored {what} is corrupted; the server's log has the details")
+            }
+            StoreError::Closed
+            | StoreError::Unsupported { .. }
+            | StoreError::NewerFormat { .. }
+            | StoreError::Directory(_) => error.to_string(),
         };
         Self { detail: Some(error.to_string()), ..Self::new(code, message) }
     }

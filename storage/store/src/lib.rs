@@ -7,4 +7,11 @@ pub mod codec;
 pub mod committer;
 mod error;
 
+pub use backend::{
+    BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, Partition,
+    RocksDbBackend, RocksDbOptions, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
+};
+pub use committer::{
+    Changes, CommitError, Committed, Committer, PartitionGuard, PartitionId, RowChange, SyncMode, Ticket,
+};
 pub use error::StoreError;

@@ -72,7 +72,10 @@ async fn unqualified_names_are_looked_up_in_the_namespace_given() {
     ann.sql("INSERT INTO t VALUES (1)").await.ok();
     let qualified = format!("SELECT count(*) FROM {}.t", server.namespace());
     assert_eq!(ann.in_namespace("default").sql(&qualified).await.success().number(), 1);
-    ann.in_namespace("default").sql(format!("SELECT * FROM t_of_{}", server.namespace())).await.fails(404, "TABLE_NOT_FOUND");
+    ann.in_namespace("default")
+        .sql(format!("SELECT * FROM t_of_{}", server.namespace()))
+        .await
+        .fails(404, "TABLE_NOT_FOUND");
     let answer = ann.in_namespace("not a name").sql("SELECT 1").await;
     assert_eq!(answer.status, 400, "{}", answer.text);
 }

@@ -54,7 +54,10 @@ async fn tables_are_made_listed_described_and_dropped() {
     let shown = admin.sql(&show).await.success();
     let text = shown.text.clone();
     assert_eq!(shown.rows().len(), 2, "{text}");
-    assert!(text.contains("\"t\"") && text.contains("\"s\"") && text.contains("user") && text.contains("shared"), "{text}");
+    assert!(
+        text.contains("\"t\"") && text.contains("\"s\"") && text.contains("user") && text.contains("shared"),
+        "{text}"
+    );
 
     let described = admin.sql("DESCRIBE t").await.success();
     let names: Vec<Value> = described.values().into_iter().map(|row| row[0].clone()).collect();

@@ -30,7 +30,8 @@ impl Load {
         let written = self.acknowledged.load(Ordering::Relaxed) + 3;
         let read = self.read.load(Ordering::Relaxed) + 3;
         eventually("writers and readers go on", std::time::Duration::from_secs(30), async || {
-            let further = self.acknowledged.load(Ordering::Relaxed) >= written && self.read.load(Ordering::Relaxed) >= read;
+            let further =
+                self.acknowledged.load(Ordering::Relaxed) >= written && self.read.load(Ordering::Relaxed) >= read;
             further.then_some(())
         })
         .await;
@@ -46,7 +47,8 @@ impl Load {
 
 /// What a statement may meet while its table is dropped and made again.
 fn assert_expected(answer: &Answer) {
-    let expected = answer.status == 200 || ["TABLE_NOT_FOUND", "COLUMN_NOT_FOUND", "DUPLICATE_KEY"].contains(&answer.code());
+    let expected =
+        answer.status == 200 || ["TABLE_NOT_FOUND", "COLUMN_NOT_FOUND", "DUPLICATE_KEY"].contains(&answer.code());
     assert!(expected, "{}: {} {}", answer.asked, answer.status, answer.text);
 }
 
@@ -145,7 +147,8 @@ async fn one_name_is_made_once() {
         let mut tasks = JoinSet::new();
         for _ in 0..6 {
             let admin = server.admin();
-            tasks.spawn(async move { admin.sql(format!("CREATE SHARED TABLE t{round} (id BIGINT PRIMARY KEY)")).await });
+            tasks
+                .spawn(async move { admin.sql(format!("CREATE SHARED TABLE t{round} (id BIGINT PRIMARY KEY)")).await });
         }
         let answers = tasks.join_all().await;
         let made = answers.iter().filter(|answer| answer.status == 200).count();

@@ -6,7 +6,11 @@ use kalamdb_tests::{Client, TestServer};
 
 async fn numbered(kind: &str) -> (TestServer, Client) {
     let server = TestServer::start().await;
-    server.admin().sql(format!("CREATE {kind} TABLE t (id BIGINT PRIMARY KEY, n INT, tag TEXT DEFAULT 'new')")).await.ok();
+    server
+        .admin()
+        .sql(format!("CREATE {kind} TABLE t (id BIGINT PRIMARY KEY, n INT, tag TEXT DEFAULT 'new')"))
+        .await
+        .ok();
     let caller = server.service();
     caller.sql("INSERT INTO t (id, n) VALUES (1, 10), (2, 20), (3, 30), (4, NULL), (5, 50)").await.ok();
     (server, caller)
@@ -113,10 +117,7 @@ async fn returning_gives_the_rows() {
     let insert = caller.sql("INSERT INTO t (id, n) VALUES (6, 60), (7, 70) RETURNING id, n * 2 AS twice, tag").await;
     let insert = insert.success();
     assert_eq!(insert.columns(), ["id BIGINT", "twice BIGINT", "tag TEXT"]);
-    assert_eq!(
-        insert.values(),
-        [[json!(6), json!(120), json!("new")], [json!(7), json!(140), json!("new")]]
-    );
+    assert_eq!(insert.values(), [[json!(6), json!(120), json!("new")], [json!(7), json!(140), json!("new")]]);
     assert_eq!(insert.row_count(), 2);
     let update = caller.sql("UPDATE t SET n = n + 1 WHERE id = 6 RETURNING *").await.success();
     assert_eq!(update.values(), [[json!(6), json!(61), json!("new")]]);

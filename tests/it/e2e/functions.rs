@@ -54,7 +54,8 @@ async fn now_is_one_moment_in_a_statement() {
     let server = TestServer::start().await;
     server.admin().sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, at TIMESTAMP DEFAULT NOW())").await.ok();
     let ann = server.user("ann");
-    let inserted = ann.sql("INSERT INTO t (id, at) VALUES (1, NOW()), (2, NOW()) RETURNING at, NOW() AS now").await.success();
+    let inserted =
+        ann.sql("INSERT INTO t (id, at) VALUES (1, NOW()), (2, NOW()) RETURNING at, NOW() AS now").await.success();
     let moments: HashSet<String> = inserted.values().into_iter().flatten().map(|value| value.to_string()).collect();
     assert_eq!(moments.len(), 1, "{moments:?}");
     ann.sql("INSERT INTO t (id) VALUES (3)").await.ok();
@@ -91,8 +92,11 @@ async fn deleted_rows_are_seen_where_their_mark_is_named() {
     ann.sql("DELETE FROM t WHERE id <> 2").await.ok();
     assert_eq!(ann.sql("SELECT id FROM t").await.success().column("id"), [json!(2)]);
     let all = ann.sql("SELECT id, v, _deleted FROM t ORDER BY id").await.success();
-    let expected =
-        [[json!(1), json!("a"), json!(true)], [json!(2), json!("b"), json!(false)], [json!(3), json!("c"), json!(true)]];
+    let expected = [
+        [json!(1), json!("a"), json!(true)],
+        [json!(2), json!("b"), json!(false)],
+        [json!(3), json!("c"), json!(true)],
+    ];
     assert_eq!(all.values(), expected);
     assert_eq!(ann.sql("SELECT count(*) FROM t WHERE _deleted").await.success().number(), 2);
     // Inserted again, the old row is no longer seen; changes never see deleted rows.

@@ -11,8 +11,38 @@ fn awkward_ids() -> Vec<String> {
     let longest_but_for_its_end = format!("{}y", "x".repeat(127));
     let longest_unicode = "ж".repeat(128);
     let fixed = [
-        "ann", "anna", "an", "a", "Ann", "ANN", " ann", "ann ", "ann/", "/ann", "../../etc", "..", ".", "~", "%00", "%2e%2e",
-        "a/b", "a\\b", "a:b", "a'b", "a\"b", "a;b", "a--b", "1", "01", "ж", "жж", "日本", "日本語", "😀", "é", "e\u{301}",
+        "ann",
+        "anna",
+        "an",
+        "a",
+        "Ann",
+        "ANN",
+        " ann",
+        "ann ",
+        "ann/",
+        "/ann",
+        "../../etc",
+        "..",
+        ".",
+        "~",
+        "%00",
+        "%2e%2e",
+        "a/b",
+        "a\\b",
+        "a:b",
+        "a'b",
+        "a\"b",
+        "a;b",
+        "a--b",
+        "1",
+        "01",
+        "ж",
+        "жж",
+        "日本",
+        "日本語",
+        "😀",
+        "é",
+        "e\u{301}",
     ];
     fixed.into_iter().map(str::to_owned).chain([longest, longest_but_for_its_end, longest_unicode]).collect()
 }
@@ -109,7 +139,8 @@ async fn users_write_at_the_same_time() {
             for id in 0..25 {
                 caller.sql_params("INSERT INTO notes VALUES ($1, $2)", json!([id, user])).await.ok();
             }
-            let answer = caller.sql("SELECT count(*) AS n, min(owner) AS a, max(owner) AS z FROM notes").await.success();
+            let answer =
+                caller.sql("SELECT count(*) AS n, min(owner) AS a, max(owner) AS z FROM notes").await.success();
             assert_eq!(answer.values(), [[json!(25), json!(user), json!(user)]]);
         });
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use kalamdb_tests::BinaryServer;
+use kalamdb_tests::{BinaryServer, free_port};
 
 const TABLES: &str = "CREATE NAMESPACE shop;
     CREATE USER TABLE shop.orders (id BIGINT PRIMARY KEY, item TEXT NOT NULL, price DECIMAL(10,2) DEFAULT 1.5, at TIMESTAMP);
@@ -15,8 +15,16 @@ async fn rows_and_definitions_survive_stop_and_kill() {
     admin.sql(TABLES).await.ok();
     for user in ["ann", "anna", "../../etc"] {
         let caller = admin.as_user(user);
-        caller.sql_params("INSERT INTO shop.orders (id, item) VALUES (1, $1), (2, 'b'), (3, 'c')", json!([user])).await.ok();
-        caller.sql("UPDATE shop.orders SET at = '2025-10-21T14:30:00Z' WHERE id = 2; DELETE FROM shop.orders WHERE id = 3").await.ok();
+        caller
+            .sql_params("INSERT INTO shop.orders (id, item) VALUES (1, $1), (2, 'b'), (3, 'c')", json!([user]))
+            .await
+            .ok();
+        caller
+            .sql(
+                "UPDATE shop.orders SET at = '2025-10-21T14:30:00Z' WHERE id = 2; DELETE FROM shop.orders WHERE id = 3",
+            )
+            .await
+            .ok();
     }
     admin.sql("INSERT INTO shop.items VALUES ('tea', '{\"hot\": true}')").await.ok();
     let mut last_seq = 0;
@@ -30,7 +38,8 @@ async fn rows_and_definitions_survive_stop_and_kill() {
         server.restart().await;
         for user in ["ann", "anna", "../../etc"] {
             let caller = admin.as_user(user);
-            let answer = caller.sql("SELECT id, item, price, at FROM shop.orders WHERE id < 10 ORDER BY id").await.success();
+            let answer =
+                caller.sql("SELECT id, item, price, at FROM shop.orders WHERE id < 10 ORDER BY id").await.success();
             let expected = [
                 [json!(1), json!(user), json!("1.50"), json!(null)],
                 [json!(2), json!("b"), json!("1.50"), json!("2025-10-21T14:30:00.000000Z")],
@@ -53,8 +62,7 @@ async fn rows_and_definitions_survive_stop_and_kill() {
 #[tokio::test]
 async fn a_data_directory_has_one_server() {
     let server = BinaryServer::start().await;
-    let other_port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-    let output = server.command().env("KALAMDB__SERVER__PORT", other_port.to_string()).output().expect("it runs");
+    let output = server.command().env("KALAMDB__SERVER__PORT", free_port().to_string()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let port_taken = server.command().env("KALAMDB__STORAGE__ROCKSDB_DIR", server.dir().join("other")).output();
     let port_taken = port_taken.expect("it runs");
@@ -66,7 +74,7 @@ async fn a_data_directory_has_one_server() {
 
 #[tokio::test]
 async fn wrong_settings_end_the_start_with_78() {
-    let server = BinaryServer::start().await;
+    let server = BinaryServer::prepare();
     for (key, value, named) in [
         ("KALAMDB__SERVER__PORT", "many", "server.port"),
         ("KALAMDB__SERVER__COLOUR", "red", "server.colour"),
@@ -87,7 +95,7 @@ async fn wrong_settings_end_the_start_with_78() {
 
 #[tokio::test]
 async fn beyond_loopback_there_is_no_start_without_a_key() {
-    let server = BinaryServer::start().await;
+    let server = BinaryServer::prepare();
     let mut command = server.command();
     command.env("KALAMDB__SERVER__HOST", "0.0.0.0").env_remove("KALAMDB__AUTH__JWT_SECRET");
     let output = command.arg("--check-config").output().expect("it runs");

@@ -58,7 +58,10 @@ async fn explain_is_checked_as_what_it_explains() {
 async fn a_service_writes_shared_tables_and_makes_none() {
     let server = with_tables().await;
     let service = server.service();
-    service.sql("INSERT INTO open VALUES (2, 'y'); UPDATE closed SET secret_column = 'z'; DELETE FROM open WHERE id = 2").await.ok();
+    service
+        .sql("INSERT INTO open VALUES (2, 'y'); UPDATE closed SET secret_column = 'z'; DELETE FROM open WHERE id = 2")
+        .await
+        .ok();
     service.sql("CREATE SHARED TABLE more (id BIGINT PRIMARY KEY)").await.fails(403, "FORBIDDEN");
     service.sql("DROP TABLE open").await.fails(403, "FORBIDDEN");
 }
@@ -77,7 +80,11 @@ async fn a_user_is_shown_what_it_may_read() {
 async fn the_system_catalog_is_read_only() {
     let server = with_tables().await;
     let admin = server.admin();
-    for sql in ["INSERT INTO system.tables VALUES (1)", "DELETE FROM system.namespaces", "UPDATE system.tables SET table_name = 'x'"] {
+    for sql in [
+        "INSERT INTO system.tables VALUES (1)",
+        "DELETE FROM system.namespaces",
+        "UPDATE system.tables SET table_name = 'x'",
+    ] {
         admin.sql(sql).await.fails(403, "FORBIDDEN");
     }
     admin.sql("CREATE USER TABLE system.t (id BIGINT PRIMARY KEY)").await;
@@ -88,5 +95,7 @@ async fn the_system_catalog_is_read_only() {
 async fn a_dba_may_do_everything() {
     let server = with_tables().await;
     let dba = server.as_role("somebody", Role::Dba);
-    dba.sql("CREATE SHARED TABLE more (id BIGINT PRIMARY KEY); INSERT INTO more VALUES (1); DROP TABLE more").await.ok();
+    dba.sql("CREATE SHARED TABLE more (id BIGINT PRIMARY KEY); INSERT INTO more VALUES (1); DROP TABLE more")
+        .await
+        .ok();
 }

@@ -55,8 +55,17 @@ async fn values_look_as_the_contract_says() {
         "ts": "2025-10-21T14:30:00.000000Z", "da": "2025-10-21"});
     assert_eq!(answer.rows()[0], expected);
     let types: Vec<String> = answer.columns().into_iter().filter(|column| !column.starts_with("nul ")).collect();
-    let expected =
-        ["b BIGINT", "i INT", "d DOUBLE", "nan DOUBLE", "de DECIMAL(6,2)", "t TEXT", "bo BOOLEAN", "ts TIMESTAMP", "da DATE"];
+    let expected = [
+        "b BIGINT",
+        "i INT",
+        "d DOUBLE",
+        "nan DOUBLE",
+        "de DECIMAL(6,2)",
+        "t TEXT",
+        "bo BOOLEAN",
+        "ts TIMESTAMP",
+        "da DATE",
+    ];
     assert_eq!(types, expected);
 }
 
@@ -84,7 +93,10 @@ async fn a_column_without_alias_is_named_as_written() {
 async fn evaluation_errors_have_their_code() {
     let server = TestServer::start().await;
     let admin = server.admin();
-    admin.sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (0), (9223372036854775807)").await.ok();
+    admin
+        .sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (0), (9223372036854775807)")
+        .await
+        .ok();
     for sql in ["SELECT 1 / id FROM t", "SELECT 1 / 0", "SELECT id + 1 FROM t", "SELECT CAST('x' AS INT)"] {
         admin.sql(sql).await.fails(400, "EVALUATION_ERROR");
     }
@@ -131,7 +143,8 @@ async fn only_the_statements_of_the_dialect_exist() {
         admin.sql(sql).await.fails(400, "UNSUPPORTED");
     }
     // Nor do the engine's own files and functions.
-    for sql in ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM read_csv('/etc/passwd')"] {
+    for sql in ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM read_csv('/etc/passwd')"]
+    {
         let answer = admin.sql(sql).await;
         assert!((400..500).contains(&answer.status), "{sql}: {} {}", answer.status, answer.text);
     }

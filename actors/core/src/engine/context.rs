@@ -9,6 +9,7 @@ use kalamdb_store::{PartitionId, Snapshot};
 use parking_lot::Mutex;
 
 use super::Runtime;
+use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::runtime::now_micros;
 use crate::catalog::{CatalogSnapshot, TableEntry};
 
@@ -31,7 +32,10 @@ pub(crate) struct StatementContext {
     pub(crate) now: i64,
     pub(crate) catalog: Arc<CatalogSnapshot>,
     pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// Partitions named in any way, and those read by a query among them.
     touched: Mutex<HashSet<PartitionId>>,
+    read: Mutex<HashSet<PartitionId>>,
+    changed: Mutex<Option<Arc<ChangedRows>>>,
 }
 
 impl StatementContext {
@@ -58,7 +62,9 @@ impl StatementContext {
             now: now.unwrap_or_else(now_micros),
             catalog,
             snapshot,
-            touched: Mutex::new(HashSet::new()),
+            touched: Mutex::default(),
+            read: Mutex::default(),
+            changed: Mutex::default(),
         }))
     }
 
@@ -79,6 +85,9 @@ impl StatementContext {
         self.check_role(entry, action)?;
         let partition = PartitionId { table: entry.id(), user };
         self.touched.lock().insert(partition.clone());
+        if action == Action::Read {
+            self.read.lock().insert(partition.clone());
+        }
         Ok((Arc::clone(entry), partition))
     }
 
@@ -116,6 +125,26 @@ impl StatementContext {
             (TableType::Shared, Action::Insert | Action::Change) => false,
         };
         if allowed { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// Whether a query of this statement reads the partition.
+    pub(crate) fn reads(&self, partition: &PartitionId) -> bool {
+        self.read.lock().contains(partition)
+    }
+
+    /// Gives the next plans of this statement the rows it changes, as table [`CHANGED_ROWS`].
+    pub(crate) fn set_changed_rows(&self, rows: ChangedRows) {
+        *self.changed.lock() = Some(Arc::new(rows));
+    }
+
+    /// That table, if `name` is its name.
+    pub(crate) fn changed_rows(&self, name: &str) -> Option<Arc<ChangedRows>> {
+        if name == CHANGED_ROWS { self.changed.lock().clone() } else { None }
+    }
+
+    /// The request's namespace, where it is one of those whose tables the server makes.
+    pub(crate) fn virtual_namespace(&self) -> Option<&str> {
+        Some(self.namespace.as_str()).filter(|namespace| super::show::is_virtual(namespace))
     }
 
     /// Deletions before this moment (microseconds since the epoch) are no longer seen by anybody.

@@ -26,6 +26,11 @@ pub(crate) struct Params {
 }
 
 impl Params {
+    /// For statements and expressions that take none.
+    pub(crate) fn none() -> Self {
+        Self { values: Arc::default() }
+    }
+
     /// Checks count and kind.
     pub(crate) fn new(values: Vec<Json>, expected: usize) -> Result<Self> {
         if values.len() != expected {

@@ -105,12 +105,17 @@ impl Names<'_> {
             }
             (None, _) => (None, false),
         };
-        let namespace = namespace.map(NamespaceId::new).transpose()?;
-        if let Some(namespace) = &namespace
-            && super::show::is_virtual(namespace)
+        if namespace.is_none()
+            && let Some(changed) = self.context.changed_rows(text)
         {
-            return super::show::virtual_table(self.context, namespace, text);
+            return changed.source(exposed);
         }
+        if !user_qualifier && let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace()) {
+            if super::show::is_virtual(namespace) {
+                return super::show::virtual_table(self.context, namespace, text);
+            }
+        }
+        let namespace = namespace.map(NamespaceId::new).transpose()?;
         let table = TableRef { namespace, table: TableName::new(text)?, user_qualifier };
         let (entry, partition) = self.context.resolve(&table, Action::Read)?;
         let provider = PartitionTable::new(Arc::clone(self.context), entry, partition, exposed);

@@ -104,6 +104,12 @@ impl Runtime {
         self.catalog.store(Arc::new(snapshot));
     }
 
+    /// Reads the catalog anew from the backend. For the `CatalogActor` only.
+    pub(crate) async fn reload_catalog(&self) -> Result<()> {
+        self.swap_catalog(CatalogSnapshot::from_data(catalog::load(self.backend.as_ref()).await?));
+        Ok(())
+    }
+
     pub(crate) fn state(&self) -> &SessionState {
         &self.state
     }

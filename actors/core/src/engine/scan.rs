@@ -19,6 +19,7 @@ use kalamdb_commons::SystemColumn;
 use kalamdb_sql::ColumnType;
 use kalamdb_store::PartitionId;
 
+pub(crate) use self::columns::ColumnBuilder;
 use self::exec::{PartitionScan, ScanColumn};
 use super::context::StatementContext;
 use super::predicate::key_range;
@@ -104,7 +105,8 @@ impl TableProvider for PartitionTable {
             range,
             columns,
             schema,
-            self.exposed.deleted,
+            // UPDATE and DELETE, which ask for the key, never see a deleted row.
+            self.exposed.deleted && !self.exposed.key,
             limit,
         )))
     }

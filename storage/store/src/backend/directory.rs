@@ -118,10 +118,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
 
 /// `create_dir_all`, and every new name synced in its parent, from the top down.
 fn create_durably(path: &Path) -> std::io::Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
+    let parent = parent(path);
     if !parent.try_exists()? {
         create_durably(parent)?;
     }
@@ -132,7 +129,16 @@ fn create_durably(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+/// Where a path's own name is kept.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Makes the names in a directory survive a power cut.
+pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -163,23 +169,55 @@ fn read_marker(path: &Path) -> Result<Option<String>, StoreError> {
     }
 }
 
-fn check_marker(path: &Path, marker: &str, claim: Claim) -> Result<(), StoreError> {
-    let refuse = |reason: String| Err(StoreError::Directory(format!("data directory {} {reason}", path.display())));
+fn of_another_backend(path: &Path, theirs: &str, ours: &str) -> StoreError {
+    StoreError::Directory(format!(
+        "data directory {} was written by backend {theirs:?}, not by {ours:?}: move the data with \
+         BACKUP DATABASE and kalamdb-server restore, or set storage.backend back",
+        path.display()
+    ))
+}
+
+/// For a backend without files: refuses a directory that another backend keeps its data in, because a
+/// start without that data would look like its loss. Touches nothing, whatever it finds.
+///
+/// # Errors
+/// [`StoreError::Directory`] with one line.
+pub fn refuse_other_backends(path: &Path, ours: &str) -> Result<(), StoreError> {
+    match fs::read_to_string(path.join(MARKER)) {
+        Ok(text) => match parse_marker(path, &text)? {
+            (theirs, _) if theirs != ours => Err(of_another_backend(path, &theirs, ours)),
+            _ => Ok(()),
+        },
+        // Nothing of ours there, or nothing that can be told from here.
+        Err(_) => Ok(()),
+    }
+}
+
+fn parse_marker(path: &Path, marker: &str) -> Result<(String, i64), StoreError> {
     // Only these two keys are looked at: a newer version may add others, and is refused by its number.
     let table = marker.parse::<toml::Table>().ok();
     let backend = table.as_ref().and_then(|table| table.get("backend")).and_then(toml::Value::as_str);
     let format = table.as_ref().and_then(|table| table.get("format")).and_then(toml::Value::as_integer);
-    let (Some(backend), Some(format @ 1..)) = (backend, format) else {
-        return refuse(format!("has a damaged file {MARKER}: it must hold backend = \"…\" and format = N"));
-    };
+    match (backend, format) {
+        (Some(backend), Some(format @ 1..)) => Ok((backend.to_owned(), format)),
+        _ => Err(StoreError::Directory(format!(
+            "data directory {} has a damaged file {MARKER}: it must hold backend = \"…\" and format = N",
+            path.display()
+        ))),
+    }
+}
+
+fn check_marker(path: &Path, marker: &str, claim: Claim) -> Result<(), StoreError> {
+    let (backend, format) = parse_marker(path, marker)?;
     if backend != claim.backend {
-        return refuse(format!("was written by backend \"{backend}\", not by \"{}\"", claim.backend));
+        return Err(of_another_backend(path, &backend, claim.backend));
     }
     if format > i64::from(claim.format) {
-        return refuse(format!(
-            "was written by a newer version: its format is {format}, this version reads up to {}",
+        return Err(StoreError::Directory(format!(
+            "data directory {} was written by a newer version: its format is {format}, this version reads up to {}",
+            path.display(),
             claim.format
-        ));
+        )));
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{MemoryBackend, RocksDbBackend, RocksDbOptions, StorageBackend};
+use kalamdb_commons::settings::StorageSettings;
+
+use super::{MemoryBackend, RocksDbBackend, RocksDbOptions, StorageBackend, directory};
 use crate::StoreError;
 
 /// What every backend is told; one takes of it what it needs.
@@ -25,7 +27,7 @@ pub type OpenedBackend = Result<Arc<dyn StorageBackend>, StoreError>;
 type Opening = Pin<Box<dyn Future<Output = OpenedBackend> + Send>>;
 type Factory = Arc<dyn Fn(BackendOptions) -> Opening + Send + Sync>;
 
-/// Backends by name. [`Default`] knows `rocksdb` and `memory`.
+/// Backends by name.
 #[derive(Clone)]
 pub struct BackendRegistry {
     factories: BTreeMap<String, Factory>,
@@ -36,6 +38,21 @@ impl BackendRegistry {
     #[must_use]
     pub fn empty() -> Self {
         Self { factories: BTreeMap::new() }
+    }
+
+    /// A registry that knows `rocksdb` and `memory`.
+    #[must_use]
+    pub fn standard() -> Self {
+        let mut registry = Self::empty();
+        registry.register(RocksDbBackend::NAME, |options: BackendOptions| async move {
+            let options = RocksDbOptions { directory: options.directory, memory_bytes: options.memory_bytes };
+            Ok(Arc::new(RocksDbBackend::open(options).await?) as Arc<dyn StorageBackend>)
+        });
+        registry.register(MemoryBackend::NAME, |options: BackendOptions| async move {
+            directory::refuse_other_backends(&options.directory, MemoryBackend::NAME)?;
+            Ok(Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>)
+        });
+        registry
     }
 
     /// Adds a backend, in place of an earlier one of that name.
@@ -58,11 +75,20 @@ impl BackendRegistry {
         self.factories.contains_key(name)
     }
 
+    /// Opens the backend that the settings name.
+    ///
+    /// # Errors
+    /// As [`open_named`](Self::open_named).
+    pub async fn open(&self, settings: &StorageSettings) -> OpenedBackend {
+        let options = BackendOptions { directory: settings.rocksdb_dir.clone(), memory_bytes: settings.memory };
+        self.open_named(&settings.backend, options).await
+    }
+
     /// Opens a backend.
     ///
     /// # Errors
     /// [`StoreError::Directory`] for a name that is not registered; else the backend's own.
-    pub async fn open(&self, name: &str, options: BackendOptions) -> OpenedBackend {
+    pub async fn open_named(&self, name: &str, options: BackendOptions) -> OpenedBackend {
         let Some(factory) = self.factories.get(name) else {
             let known = self.names().collect::<Vec<_>>().join(", ");
             return Err(StoreError::Directory(format!("storage backend {name:?} is not one of: {known}")));
@@ -73,15 +99,7 @@ impl BackendRegistry {
 
 impl Default for BackendRegistry {
     fn default() -> Self {
-        let mut registry = Self::empty();
-        registry.register(RocksDbBackend::NAME, |options: BackendOptions| async move {
-            let options = RocksDbOptions { directory: options.directory, memory_bytes: options.memory_bytes };
-            Ok(Arc::new(RocksDbBackend::open(options).await?) as Arc<dyn StorageBackend>)
-        });
-        registry.register(MemoryBackend::NAME, |_| async {
-            Ok(Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>)
-        });
-        registry
+        Self::standard()
     }
 }
 
@@ -89,14 +107,6 @@ impl fmt::Debug for BackendRegistry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.names()).finish()
     }
-}
-
-/// Opens `rocksdb` or `memory`; see [`BackendRegistry`] for others.
-///
-/// # Errors
-/// As [`BackendRegistry::open`].
-pub async fn open_backend(name: &str, options: BackendOptions) -> OpenedBackend {
-    BackendRegistry::default().open(name, options).await
 }
 
 #[cfg(test)]
@@ -109,15 +119,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_third_backend_is_opened_by_its_name() {
-        let mut registry = BackendRegistry::default();
+        let mut registry = BackendRegistry::standard();
         registry.register("other", |_| async { Ok(Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>) });
         assert_eq!(registry.names().collect::<Vec<_>>(), ["memory", "other", "rocksdb"]);
-        assert_eq!(registry.open("other", options()).await.unwrap().name(), "memory");
+        assert_eq!(registry.open_named("other", options()).await.unwrap().name(), "memory");
     }
 
     #[tokio::test]
     async fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = open_backend("sled", options()).await.unwrap_err();
+        let error = BackendRegistry::standard().open_named("sled", options()).await.unwrap_err();
         assert_eq!(error.to_string(), "storage backend \"sled\" is not one of: memory, rocksdb");
     }
 }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use ::rocksdb::ErrorKind;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kalamdb_commons::Family;
@@ -133,7 +134,10 @@ impl StorageBackend for RocksDbBackend {
 }
 
 fn failed(action: &'static str) -> impl Fn(::rocksdb::Error) -> StoreError {
-    move |error| StoreError::Backend { action, message: error.into_string() }
+    move |error| match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupted { what: "database file", message: error.into_string() },
+        _ => StoreError::Backend { action, message: error.into_string() },
+    }
 }
 
 /// Entries that a read has looked at.

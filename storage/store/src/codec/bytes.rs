@@ -3,7 +3,7 @@
 
 use kalamdb_commons::Seq;
 
-use super::corrupted;
+use super::{check_format, corrupted};
 use crate::StoreError;
 
 /// Takes a value apart from the front; every method fails with [`StoreError::Corrupted`] at the end of
@@ -19,11 +19,11 @@ impl<'a> Reader<'a> {
         Self { what, rest: bytes }
     }
 
-    /// Starts reading a value whose only format so far is `known`.
-    pub(super) fn of_format(what: &'static str, bytes: &'a [u8], known: u8) -> Result<Self, StoreError> {
+    /// Starts reading a value behind its format byte, which is at most `newest`.
+    pub(super) fn of_format(what: &'static str, bytes: &'a [u8], newest: u8) -> Result<Self, StoreError> {
         let mut reader = Self::new(what, bytes);
-        let format = reader.u8()?;
-        if format == known { Ok(reader) } else { Err(reader.error(format!("unknown format {format}"))) }
+        check_format(what, reader.u8()?, newest)?;
+        Ok(reader)
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> StoreError {

@@ -4,6 +4,7 @@
 //! `kalamdb-sql`; its form on disk is [`definition`]'s own, so that a change there cannot silently
 //! change what is stored.
 
+mod check;
 mod definition;
 mod record;
 
@@ -14,10 +15,14 @@ use crate::StoreError;
 
 pub use record::{JobRecord, JobStatus, JobTrigger, JobType, StorageRecord, StorageType, UserRecord};
 
+const NAMESPACE_FORMAT: u8 = 1;
+const TABLE_FORMAT: u8 = 1;
+const SCHEMA_FORMAT: u8 = 1;
+
 /// A namespace as it is stored.
 #[must_use]
 pub fn encode_namespace(namespace: &NamespaceDefinition) -> Vec<u8> {
-    json::encode(&definition::NamespaceForm::from(namespace))
+    json::encode(NAMESPACE_FORMAT, &definition::NamespaceForm::from(namespace))
 }
 
 /// Reads a stored namespace.
@@ -25,13 +30,13 @@ pub fn encode_namespace(namespace: &NamespaceDefinition) -> Vec<u8> {
 /// # Errors
 /// [`StoreError::Corrupted`] when it is none.
 pub fn decode_namespace(bytes: &[u8]) -> Result<NamespaceDefinition, StoreError> {
-    json::decode::<definition::NamespaceForm>("namespace", bytes).map(Into::into)
+    json::decode::<definition::NamespaceForm>("namespace", bytes, NAMESPACE_FORMAT).map(Into::into)
 }
 
 /// A table's current definition as it is stored.
 #[must_use]
 pub fn encode_table(table: &TableDefinition) -> Vec<u8> {
-    json::encode(&definition::TableForm::from(table))
+    json::encode(TABLE_FORMAT, &definition::TableForm::from(table))
 }
 
 /// Reads a stored table definition.
@@ -39,7 +44,10 @@ pub fn encode_table(table: &TableDefinition) -> Vec<u8> {
 /// # Errors
 /// [`StoreError::Corrupted`] when it is none.
 pub fn decode_table(bytes: &[u8]) -> Result<TableDefinition, StoreError> {
-    json::decode::<definition::TableForm>("table definition", bytes).map(Into::into)
+    let table: TableDefinition =
+        json::decode::<definition::TableForm>("table definition", bytes, TABLE_FORMAT)?.into();
+    check::check_schema("table definition", &table.schema)?;
+    Ok(table)
 }
 
 /// One version of a table's columns.
@@ -55,7 +63,7 @@ impl SchemaRecord {
     /// The record as it is stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        json::encode(&definition::SchemaRecordForm::from(self))
+        json::encode(SCHEMA_FORMAT, &definition::SchemaRecordForm::from(self))
     }
 
     /// Reads a stored record.
@@ -63,6 +71,8 @@ impl SchemaRecord {
     /// # Errors
     /// [`StoreError::Corrupted`] when it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        json::decode::<definition::SchemaRecordForm>("schema version", bytes).map(Into::into)
+        let record: Self = json::decode::<definition::SchemaRecordForm>("schema version", bytes, SCHEMA_FORMAT)?.into();
+        check::check_schema("schema version", &record.schema)?;
+        Ok(record)
     }
 }

@@ -4,7 +4,8 @@
 use super::bytes::{Reader, length, put_bytes};
 use crate::StoreError;
 
-const FORMAT: u8 = 1;
+const PENDING_FORMAT: u8 = 1;
+const GARBAGE_FORMAT: u8 = 1;
 
 /// A file, by the storage it lies in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +33,7 @@ impl PendingFiles {
     /// When a text has 4 GiB or more.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![PENDING_FORMAT];
         out.extend_from_slice(&self.lease_generation.to_le_bytes());
         out.extend_from_slice(&length(self.files.len()));
         for file in &self.files {
@@ -46,7 +47,7 @@ impl PendingFiles {
     /// # Errors
     /// [`StoreError::Corrupted`] when it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut reader = Reader::of_format("pending files", bytes, FORMAT)?;
+        let mut reader = Reader::of_format("pending files", bytes, PENDING_FORMAT)?;
         let lease_generation = reader.u64()?;
         let count = reader.count(8)?;
         let mut files = Vec::with_capacity(count);
@@ -58,7 +59,7 @@ impl PendingFiles {
     }
 }
 
-/// A file no manifest names any more, to be deleted when nobody pins the generation in its key.
+/// A file no manifest names any more, to be deleted when nobody pins a generation older than its key's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GarbageEntry {
     /// The file.
@@ -76,7 +77,7 @@ impl GarbageEntry {
     /// When a text has 4 GiB or more.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![GARBAGE_FORMAT];
         out.extend_from_slice(&self.bytes.to_le_bytes());
         out.extend_from_slice(&self.retired_at.to_le_bytes());
         put_file(&mut out, &self.file);
@@ -88,7 +89,7 @@ impl GarbageEntry {
     /// # Errors
     /// [`StoreError::Corrupted`] when it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut reader = Reader::of_format("garbage entry", bytes, FORMAT)?;
+        let mut reader = Reader::of_format("garbage entry", bytes, GARBAGE_FORMAT)?;
         let entry = Self { bytes: reader.u64()?, retired_at: reader.i64()?, file: read_file(&mut reader)? };
         reader.finish()?;
         Ok(entry)

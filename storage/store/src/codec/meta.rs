@@ -5,15 +5,13 @@ use kalamdb_commons::{Seq, TableId};
 use super::bytes::{Reader, put_bytes};
 use crate::StoreError;
 
-const FORMAT: u8 = 1;
-
 macro_rules! record {
-    ($name:ident, $what:literal, |$value:ident, $out:ident| $put:block, |$reader:ident| $read:expr) => {
+    ($name:ident, $what:literal, format $format:literal, |$value:ident, $out:ident| $put:block, |$reader:ident| $read:expr) => {
         impl $name {
             /// The record as it is stored.
             #[must_use]
             pub fn encode(&self) -> Vec<u8> {
-                let mut $out = vec![FORMAT];
+                let mut $out = vec![$format];
                 let $value = self;
                 $put
                 $out
@@ -24,7 +22,7 @@ macro_rules! record {
             /// # Errors
             /// [`StoreError::Corrupted`] when it is none.
             pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-                let mut $reader = Reader::of_format($what, bytes, FORMAT)?;
+                let mut $reader = Reader::of_format($what, bytes, $format)?;
                 let record = $read;
                 $reader.finish()?;
                 Ok(record)
@@ -44,11 +42,23 @@ pub struct DataFormat(
 impl DataFormat {
     /// What this version of the server writes.
     pub const CURRENT: Self = Self(1);
+
+    /// Refuses the data of a newer server.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerFormat`].
+    pub fn check(self) -> Result<(), StoreError> {
+        if self <= Self::CURRENT {
+            return Ok(());
+        }
+        Err(StoreError::NewerFormat { what: "data", found: self.0, known: Self::CURRENT.0 })
+    }
 }
 
 record!(
     DataFormat,
     "data format",
+    format 1,
     |value, out| { out.extend_from_slice(&value.0.to_le_bytes()) },
     |reader| Self(reader.u32()?)
 );
@@ -63,6 +73,7 @@ pub struct DatabaseId(
 record!(
     DatabaseId,
     "database id",
+    format 1,
     |value, out| { out.extend_from_slice(&value.0.to_be_bytes()) },
     |reader| Self(reader.u128_be()?)
 );
@@ -77,6 +88,7 @@ pub struct LocalLocation {
 record!(
     LocalLocation,
     "location of storage local",
+    format 1,
     |value, out| { put_bytes(&mut out, value.path.as_bytes()) },
     |reader| Self { path: reader.text()?.to_owned() }
 );
@@ -91,6 +103,7 @@ pub struct SeqBlock {
 record!(
     SeqBlock,
     "seq block",
+    format 1,
     |value, out| { out.extend_from_slice(&value.reserved_until.0.to_le_bytes()) },
     |reader| {
         let reserved_until = reader.u64()?;
@@ -111,6 +124,7 @@ pub struct NextTableId(
 record!(
     NextTableId,
     "next table id",
+    format 1,
     |value, out| { out.extend_from_slice(&value.0.0.to_le_bytes()) },
     |reader| Self(TableId(reader.u64()?))
 );
@@ -128,6 +142,7 @@ pub struct FlushLease {
 record!(
     FlushLease,
     "flush lease",
+    format 1,
     |value, out| {
         out.extend_from_slice(&value.generation.to_le_bytes());
         out.extend_from_slice(&value.started_at.to_le_bytes());
@@ -147,6 +162,7 @@ pub struct FlushSchedule {
 record!(
     FlushSchedule,
     "flush schedule",
+    format 1,
     |value, out| {
         out.extend_from_slice(&value.due_at.to_le_bytes());
         out.push(u8::from(value.last_flush_at.is_some()));

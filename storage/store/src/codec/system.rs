@@ -192,7 +192,8 @@ pub fn split_pending_key(bytes: &[u8]) -> Result<(TableId, u64, u32), StoreError
     Ok((TableId(u64::from_be_bytes(table)), u64::from_be_bytes(generation), u32::from_be_bytes(group)))
 }
 
-/// A file to delete once nobody pins `generation` or an older one.
+/// A file to delete once nobody pins a manifest generation older than `generation`, the one that does not
+/// name it any more.
 #[must_use]
 pub fn garbage(generation: u64, segment: u128) -> Bytes {
     key(GARBAGE, &[&generation.to_be_bytes(), &segment.to_be_bytes()])

@@ -43,7 +43,7 @@ fn an_interrupted_first_claim_is_taken_up() {
 #[test]
 fn what_is_not_ours_is_refused_untouched() {
     for (marker, reason) in [
-        ("backend = \"there\"\nformat = 2\n", "was written by backend \"there\", not by \"here\""),
+        ("backend = \"there\"\nformat = 2\n", "was written by backend \"there\", not by \"here\": move"),
         ("backend = \"here\"\nformat = 3\nmore = [1]\n", "newer version: its format is 3, this version reads up to 2"),
         ("backend = \"here\"\nformat = 0\n", "damaged file KALAMDB"),
         ("backend = \"here\"\n", "damaged file KALAMDB"),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kalamdb_commons::Family;
 use parking_lot::RwLock;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, DB, ErrorKind, Options};
+use rocksdb::{ColumnFamily, DB, Options};
 
 use super::options::{Setup, UNUSED_FAMILY};
 use super::{RocksDbBackend, RocksDbOptions, failed};
@@ -44,14 +44,8 @@ impl Database {
             )));
         }
         let setup = Setup::new(options.memory_bytes);
-        let db = DB::open_cf_descriptors(&setup.database, path, setup.families).map_err(|error| {
-            // The lock file is tried before anything is read, and its error says which file that is.
-            if error.kind() == ErrorKind::IOError && error.to_string().contains("lock") {
-                directory::in_use(path)
-            } else {
-                failed("open")(error)
-            }
-        })?;
+        let db = DB::open_cf_descriptors(&setup.database, path, setup.families)
+            .map_err(|error| if is_lock_failure(&error) { directory::in_use(path) } else { failed("open")(error) })?;
         tracing::info!(
             directory = %path.display(),
             sequence = db.latest_sequence_number(),
@@ -89,8 +83,17 @@ impl Database {
         }
         let checkpoint = Checkpoint::new(&self.db).map_err(failed("begin a checkpoint"))?;
         checkpoint.create_checkpoint(copy).map_err(failed("write a checkpoint"))?;
-        directory::write_marker(copy, CLAIM)
+        directory::write_marker(copy, CLAIM)?;
+        directory::sync_directory(directory::parent(copy)).map_err(|error| directory_error(copy, &error.to_string()))
     }
+}
+
+/// RocksDB's own lock, held by another process or by this one: what remains where directories cannot be locked.
+fn is_lock_failure(error: &rocksdb::Error) -> bool {
+    let message = error.to_string();
+    ["IO error: While lock file", "IO error: lock hold by current process"]
+        .iter()
+        .any(|beginning| message.starts_with(beginning))
 }
 
 fn directory_error(path: &Path, reason: &str) -> StoreError {

@@ -31,14 +31,10 @@ impl Setup {
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(memory / 2, false, cache.clone());
         let buffer_bytes = (memory / 8).min(64 * MIB);
         let unused = ColumnFamilyDescriptor::new(UNUSED_FAMILY, family(None, &cache, 64 * KIB));
-        let families =
-            Family::ALL.iter().map(|name| {
-                ColumnFamilyDescriptor::new(name.as_str(), family(Some(*name), &cache, buffer_bytes))
-            });
-        Self {
-            database: database(&buffers, memory),
-            families: std::iter::once(unused).chain(families).collect(),
-        }
+        let families = Family::ALL
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name.as_str(), family(Some(*name), &cache, buffer_bytes)));
+        Self { database: database(&buffers, memory), families: std::iter::once(unused).chain(families).collect() }
     }
 }
 

@@ -114,9 +114,13 @@ impl Shared {
 
     /// Gives a snapshot back.
     pub(super) fn unpin(&self, pin: &Pin) {
-        let released = self.while_open(|open| Ok(open.snapshots.lock().pinned.remove(&pin.id)));
-        // Closed meanwhile: closing has released it.
-        drop(released);
+        // Dropped in here, where closing waits for it: it holds the database. An error means that closing
+        // has released it, or will.
+        let _ = self.while_open(|open| {
+            let released = open.snapshots.lock().pinned.remove(&pin.id);
+            drop(released);
+            Ok(())
+        });
     }
 
     /// Waits for running operations, syncs, closes the files. They are closed on an error too.

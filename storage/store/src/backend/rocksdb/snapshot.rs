@@ -37,13 +37,11 @@ impl Drop for View {
 impl View {
     fn get_many(&self, family: Family, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.keys_read.fetch_add(keys.len() as u64, Ordering::Relaxed);
-        self.shared
-            .with_pin(&self.pin, |database, snapshot| read::get_many(database, Some(snapshot), family, keys))
+        self.shared.with_pin(&self.pin, |database, snapshot| read::get_many(database, Some(snapshot), family, keys))
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<ScanChunk, StoreError> {
-        self.shared
-            .with_pin(&self.pin, |database, snapshot| read::scan(database, snapshot, request, &self.keys_read))
+        self.shared.with_pin(&self.pin, |database, snapshot| read::scan(database, snapshot, request, &self.keys_read))
     }
 }
 

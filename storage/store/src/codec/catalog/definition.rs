@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::SchemaRecord;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NamespaceForm {
     name: NamespaceId,
     created_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TableForm {
     id: TableId,
     name: QualifiedTableName,
@@ -31,12 +33,14 @@ pub(super) struct TableForm {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SchemaRecordForm {
     schema: SchemaForm,
     created_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SchemaForm {
     version: SchemaVersion,
     columns: Vec<ColumnForm>,
@@ -45,6 +49,7 @@ struct SchemaForm {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ColumnForm {
     id: ColumnId,
     name: ColumnName,
@@ -111,9 +116,8 @@ enum ValueForm {
     Json(String),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(default)]
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct OptionsForm {
     flush_interval: Option<IntervalForm>,
     flush_rows: Option<u64>,

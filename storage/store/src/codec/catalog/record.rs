@@ -10,12 +10,12 @@ use crate::StoreError;
 use crate::codec::json;
 
 macro_rules! json_record {
-    ($name:ident, $what:literal) => {
+    ($name:ident, $what:literal, format $format:literal) => {
         impl $name {
             /// The record as it is stored.
             #[must_use]
             pub fn encode(&self) -> Vec<u8> {
-                json::encode(self)
+                json::encode($format, self)
             }
 
             /// Reads a stored record.
@@ -23,7 +23,7 @@ macro_rules! json_record {
             /// # Errors
             /// [`StoreError::Corrupted`] when it is none.
             pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-                json::decode($what, bytes)
+                json::decode($what, bytes, $format)
             }
         }
     };
@@ -66,6 +66,7 @@ named!(
 
 /// A destination of segments.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StorageRecord {
     /// Its name.
     pub name: String,
@@ -86,7 +87,7 @@ pub struct StorageRecord {
     pub updated_at: i64,
 }
 
-json_record!(StorageRecord, "storage");
+json_record!(StorageRecord, "storage", format 1);
 
 impl fmt::Debug for StorageRecord {
     /// Leaves the options' values out: some are credentials.
@@ -102,6 +103,7 @@ impl fmt::Debug for StorageRecord {
 
 /// A user with a row in `system.users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UserRecord {
     /// Its id.
     pub user_id: UserId,
@@ -119,7 +121,7 @@ pub struct UserRecord {
     pub updated_at: i64,
 }
 
-json_record!(UserRecord, "user");
+json_record!(UserRecord, "user", format 1);
 
 named!(
     /// What a job does.
@@ -165,6 +167,7 @@ named!(
 
 /// A job, as `system.jobs` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JobRecord {
     /// A ULID in text.
     pub job_id: String,
@@ -198,4 +201,4 @@ pub struct JobRecord {
     pub finished_at: Option<i64>,
 }
 
-json_record!(JobRecord, "job");
+json_record!(JobRecord, "job", format 1);

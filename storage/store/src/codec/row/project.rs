@@ -1,5 +1,8 @@
 //! Rows of one schema version read as another.
 
+use std::collections::HashMap;
+
+use kalamdb_commons::ColumnId;
 use kalamdb_sql::{Row, TableSchema, Value};
 
 /// Where a column of the current version comes from.
@@ -25,11 +28,13 @@ impl Projection {
     /// From rows of version `written` to rows of version `current`.
     #[must_use]
     pub fn new(written: &TableSchema, current: &TableSchema) -> Self {
+        let ids = written.columns.iter().map(|column| column.id);
+        let written_at: HashMap<ColumnId, usize> = ids.enumerate().map(|(position, id)| (id, position)).collect();
         let sources: Vec<_> = current
             .columns
             .iter()
-            .map(|column| match written.position_of_id(column.id) {
-                Some(position) => Source::Written(position),
+            .map(|column| match written_at.get(&column.id) {
+                Some(position) => Source::Written(*position),
                 None => Source::Initial(column.initial.clone()),
             })
             .collect();

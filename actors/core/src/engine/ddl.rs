@@ -1,0 +1,88 @@
+//! DDL as the `CatalogActor` is asked for it: roles checked, defaults evaluated.
+
+use std::sync::Arc;
+
+use kalamdb_commons::{ColumnId, ErrorCode, Error, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType};
+use kalamdb_sql::{
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, TableOptions, TableSchema, Value,
+};
+
+use super::context::{StatementContext, forbidden};
+use super::dml::evaluate_constant;
+
+/// A change of the catalog.
+#[derive(Debug, Clone)]
+pub(crate) enum Ddl {
+    /// `CREATE NAMESPACE`
+    CreateNamespace { name: NamespaceId, if_not_exists: bool },
+    /// `DROP NAMESPACE`
+    DropNamespace { name: NamespaceId, if_exists: bool, cascade: bool },
+    /// `CREATE TABLE`
+    CreateTable { table: Box<NewTable>, if_not_exists: bool },
+    /// `DROP TABLE`; of a kind, where the statement names one.
+    DropTable { name: QualifiedTableName, table_type: Option<TableType>, if_exists: bool },
+}
+
+/// A table before it has an id.
+#[derive(Debug, Clone)]
+pub(crate) struct NewTable {
+    pub(crate) name: QualifiedTableName,
+    pub(crate) table_type: TableType,
+    pub(crate) schema: TableSchema,
+    pub(crate) options: TableOptions,
+}
+
+/// DDL is for `dba` and `system`.
+pub(crate) fn check_role(role: Role) -> Result<()> {
+    match role {
+        Role::Dba | Role::System => Ok(()),
+        Role::User | Role::Service => Err(forbidden()),
+    }
+}
+
+/// The definition that a CREATE TABLE asks for.
+pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTable) -> Result<NewTable> {
+    if create.table_type == TableType::Stream {
+        return Err(Error::new(ErrorCode::Unsupported, "stream tables are not offered by this version"));
+    }
+    let mut columns = Vec::with_capacity(create.columns.len());
+    for (at, spec) in create.columns.iter().enumerate() {
+        columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);
+    }
+    let key_id = |name| columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id);
+    let primary_key = create.primary_key.iter().filter_map(key_id).collect();
+    let next_column_id = ColumnId(u32::try_from(columns.len()).unwrap_or(u32::MAX).saturating_add(1));
+    Ok(NewTable {
+        name: context.qualify(&create.name),
+        table_type: create.table_type,
+        schema: TableSchema { version: SchemaVersion(1), columns, primary_key, next_column_id },
+        options: create.options.clone(),
+    })
+}
+
+async fn column(context: &Arc<StatementContext>, at: usize, spec: &ColumnSpec, in_key: bool) -> Result<ColumnDefinition> {
+    let default = match spec.default.as_ref().map(|clause| &clause.value) {
+        None => None,
+        Some(DefaultSpec::Known(default)) => Some(default.clone()),
+        Some(DefaultSpec::Expr(expr)) => {
+            let value = evaluate_constant(context, expr, spec.column_type, spec.name.as_str()).await?;
+            Some(ColumnDefault::Constant(value))
+        }
+    };
+    let nullable = spec.nullable && !in_key;
+    if !nullable && default == Some(ColumnDefault::Constant(Value::Null)) {
+        return Err(Error::new(
+            ErrorCode::InvalidSql,
+            format!("column '{}' does not take NULL: it cannot be its default", spec.name),
+        ));
+    }
+    Ok(ColumnDefinition {
+        id: ColumnId(u32::try_from(at + 1).map_err(Error::internal)?),
+        name: spec.name.clone(),
+        column_type: spec.column_type,
+        nullable,
+        default,
+        default_text: spec.default.as_ref().map(|clause| clause.text.clone()),
+        initial: Value::Null,
+    })
+}

@@ -1,0 +1,244 @@
+//! INSERT, UPDATE, DELETE, planned by us: DataFusion reads and computes, the committer writes.
+//!
+//! A statement reads at a snapshot without any lock and prepares its changes, RETURNING included; nothing
+//! has been changed so far, so it may fail or be called off. Then it takes the partition, and commits if
+//! what it read still holds; if not it begins anew, from the third try with the partition held while it
+//! reads. A commit that has begun is never given up.
+
+mod cells;
+mod change;
+mod conflict;
+mod insert;
+mod returning;
+mod stored;
+mod template;
+
+use std::sync::Arc;
+
+use kalamdb_commons::{Error, ErrorCode, Result, Seq};
+use kalamdb_sql::{Delete, Insert, Row, TableRef, TableSchema, Update, ast};
+use kalamdb_store::{Changes, CommitError, RowChange};
+use kalamdb_wire::StatementResult;
+
+use super::context::{Action, StatementContext};
+use super::params::Params;
+use super::runtime::now_micros;
+use super::scope::Scope;
+use crate::catalog::TableEntry;
+pub(crate) use returning::{CHANGED_ROWS, ChangedRows};
+use returning::Returning;
+
+/// From this try on the partition is held while the statement reads.
+const HELD_FROM_TRY: usize = 2;
+/// No premise can fail with the partition held; more tries than this are a defect.
+const MOST_TRIES: usize = 8;
+
+/// A statement that changes rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dml<'a> {
+    Insert(&'a Insert),
+    Update(&'a Update),
+    Delete(&'a Delete),
+}
+
+impl Dml<'_> {
+    fn table(&self) -> &TableRef {
+        match self {
+            Self::Insert(insert) => &insert.table,
+            Self::Update(update) => &update.table,
+            Self::Delete(delete) => &delete.table,
+        }
+    }
+
+    fn action(&self) -> Action {
+        match self {
+            Self::Insert(insert) => match &insert.on_conflict {
+                Some(conflict) if matches!(conflict.action, kalamdb_sql::OnConflictAction::DoUpdate { .. }) => {
+                    Action::Change
+                }
+                _ => Action::Insert,
+            },
+            Self::Update(_) | Self::Delete(_) => Action::Change,
+        }
+    }
+
+    fn alias(&self) -> ast::Ident {
+        let alias = match self {
+            Self::Insert(insert) => &insert.alias,
+            Self::Update(update) => &update.alias,
+            Self::Delete(delete) => &delete.alias,
+        };
+        alias.clone().unwrap_or_else(|| ast::Ident::with_quote('"', self.table().table.as_str()))
+    }
+
+    fn returning(&self) -> Option<&[ast::SelectItem]> {
+        match self {
+            Self::Insert(insert) => insert.returning.as_deref(),
+            Self::Update(update) => update.returning.as_deref(),
+            Self::Delete(delete) => delete.returning.as_deref(),
+        }
+    }
+
+    /// Whether a key that turns up between reading and committing is a reason to read again.
+    fn resolves_conflicts(&self) -> bool {
+        matches!(self, Self::Insert(insert) if insert.on_conflict.is_some())
+    }
+
+    fn done(&self, rows: u64) -> String {
+        let noun = if rows == 1 { "row" } else { "rows" };
+        let verb = match self {
+            Self::Insert(_) => "inserted",
+            Self::Update(_) => "updated",
+            Self::Delete(_) => "deleted",
+        };
+        format!("{rows} {noun} {verb}")
+    }
+}
+
+/// What a statement wants to write.
+#[derive(Debug, Default)]
+struct Prepared {
+    /// The changes in order.
+    changes: Vec<RowChange>,
+    /// The rows RETURNING is about, in the same order.
+    rows: Vec<Row>,
+    /// The partition's last `_seq` when it was read; none where the keys say it all.
+    base: Option<Seq>,
+}
+
+/// A table and what is being done to it.
+#[derive(Debug)]
+struct Target<'a> {
+    context: &'a Arc<StatementContext>,
+    entry: &'a Arc<TableEntry>,
+    partition: &'a kalamdb_store::PartitionId,
+    dml: Dml<'a>,
+    params: &'a Params,
+}
+
+impl Target<'_> {
+    fn schema(&self) -> &Arc<TableSchema> {
+        &self.entry.schema
+    }
+
+    async fn prepare(&self) -> Result<Prepared> {
+        let prepared = match self.dml {
+            Dml::Insert(insert) => insert::prepare(self, insert).await?,
+            Dml::Update(update) => {
+                change::prepare(self, update.selection.as_ref(), Some(update.assignments.as_slice())).await?
+            }
+            Dml::Delete(delete) => change::prepare(self, delete.selection.as_ref(), None).await?,
+        };
+        cells::check_size(self.context, &prepared.rows)?;
+        Ok(prepared)
+    }
+}
+
+/// Runs the statement.
+pub(crate) async fn run(
+    scope: &Scope,
+    dml: Dml<'_>,
+    names: Option<&[String]>,
+    params: &Params,
+) -> Result<StatementResult> {
+    let now = now_micros();
+    let runtime = &scope.runtime;
+    let committer = runtime.committer();
+    for attempt in 0..MOST_TRIES {
+        let mut context = scope.bound(scope.begin(Some(now))).await?;
+        let (mut entry, partition) = context.resolve(dml.table(), dml.action())?;
+        let mut guard = None;
+        if attempt >= HELD_FROM_TRY {
+            guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
+            context = scope.bound(scope.begin(Some(now))).await?;
+            let (entry_now, partition_now) = context.resolve(dml.table(), dml.action())?;
+            if partition_now != partition {
+                continue;
+            }
+            entry = entry_now;
+        }
+        let target = Target { context: &context, entry: &entry, partition: &partition, dml, params };
+        let returning = Returning::new(&target, names);
+        let (prepared, mut answer) = scope
+            .bound(async {
+                let prepared = target.prepare().await?;
+                let answer = returning.evaluate(&prepared.rows, &[]).await?;
+                Ok((prepared, answer))
+            })
+            .await?;
+        let guard = match guard {
+            Some(guard) => guard,
+            None => scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?,
+        };
+        // With the gate held no DDL runs on the table: what the catalog says now, it says until the end.
+        let present = runtime.catalog().tables.get(&entry.definition.name).cloned();
+        if !present.is_some_and(|present| Arc::ptr_eq(&present, &entry)) {
+            continue;
+        }
+        let affected = prepared.changes.len() as u64;
+        let changes = Changes {
+            schema: Arc::clone(&entry.schema),
+            base: prepared.base,
+            log: entry.table_type().is_per_user(),
+            now,
+            rows: prepared.changes,
+        };
+        let committed = match guard.commit(changes).await {
+            Ok(committed) => committed,
+            Err(CommitError::Stale) => continue,
+            Err(CommitError::Refused(error))
+                if error.code == ErrorCode::DuplicateKey && dml.resolves_conflicts() && attempt < HELD_FROM_TRY =>
+            {
+                continue;
+            }
+            Err(CommitError::Refused(error)) => return Err(error),
+        };
+        drop(guard);
+        match committed.ticket {
+            Some(ticket) => committer.wait_durable(ticket).await?,
+            // What it saw must not be taken back either.
+            None => context.wait_visible().await?,
+        }
+        if returning.names_seq() {
+            answer = returning.evaluate(&prepared.rows, &committed.seqs).await?;
+        }
+        let mut result = answer.unwrap_or_default();
+        result.row_count = affected;
+        result.message = Some(dml.done(affected));
+        return Ok(result);
+    }
+    Err(Error::internal("a statement found its premises changed while it held the partition"))
+}
+
+/// How the statement reads, for EXPLAIN.
+pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> Result<ast::Query> {
+    let (entry, _) = context.resolve(dml.table(), dml.action())?;
+    match dml {
+        Dml::Insert(insert) => match &insert.source {
+            kalamdb_sql::InsertSource::Query(query) => Ok(query.as_ref().clone()),
+            _ => Err(Error::new(ErrorCode::Unsupported, "EXPLAIN of INSERT … VALUES: no query is planned for it")),
+        },
+        Dml::Update(update) => {
+            change::reading_query(dml, &entry, context, update.selection.as_ref(), update.assignments.iter().map(|(_, expr)| expr))
+        }
+        Dml::Delete(delete) => {
+            change::reading_query(dml, &entry, context, delete.selection.as_ref(), std::iter::empty())
+        }
+    }
+}
+
+/// A constant expression as a value of a column.
+pub(crate) async fn evaluate_constant(
+    context: &Arc<StatementContext>,
+    expr: &ast::Expr,
+    column_type: kalamdb_sql::ColumnType,
+    column: &str,
+) -> Result<kalamdb_sql::Value> {
+    if let Some(value) = super::values::literal_to_value(expr, column_type, column) {
+        return value;
+    }
+    let arrays = cells::evaluate(context, std::slice::from_ref(expr), &Params::none()).await?;
+    let array = arrays.first().ok_or_else(|| Error::internal("an expression without a value"))?;
+    let values = super::values::array_to_values(array, column_type, column)?;
+    values.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
+}

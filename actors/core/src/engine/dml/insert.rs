@@ -1,0 +1,145 @@
+//! INSERT: whole rows from VALUES, a query, or defaults alone.
+
+use datafusion::arrow::array::ArrayRef;
+use futures::TryStreamExt as _;
+use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_sql::{ColumnDefinition, Insert, InsertSource, Row, Value, ast};
+use kalamdb_store::codec::keys::encode_primary_key;
+use kalamdb_store::{RowChange, committer};
+
+use super::super::errors::from_datafusion;
+use super::super::query::execute;
+use super::super::rewrite::{expose_system_columns, name_outputs};
+use super::super::values::array_to_values;
+use super::cells::{check_not_null, check_size, constant, default_value, evaluate, writable};
+use super::{Prepared, Target, conflict};
+
+pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prepared> {
+    let schema = target.schema();
+    let places = match &insert.columns {
+        None => (0..schema.columns.len()).collect(),
+        Some(names) => names.iter().map(|name| writable(schema, name.as_str())).collect::<Result<Vec<_>>>()?,
+    };
+    let rows = match &insert.source {
+        InsertSource::DefaultValues => vec![complete(target, &[], Vec::new())?],
+        InsertSource::Values(values) => from_values(target, &places, values, insert.columns.is_some()).await?,
+        InsertSource::Query(query) => from_query(target, &places, query, insert.columns.is_some()).await?,
+    };
+    for row in &rows {
+        check_not_null(schema, row)?;
+    }
+    let mut prepared = match &insert.on_conflict {
+        Some(on_conflict) => conflict::resolve(target, insert, on_conflict, rows).await?,
+        None => {
+            let changes = rows.iter().map(|row| Ok(RowChange::Insert { key: key_of(target, row)?, row: row.clone() }));
+            Prepared { changes: changes.collect::<Result<_>>()?, rows, base: None }
+        }
+    };
+    if target.context.reads(target.partition) {
+        // The rows depend on what the partition held.
+        prepared.base = Some(committer::last_seq(target.context.snapshot.as_ref(), target.partition).await?);
+    }
+    Ok(prepared)
+}
+
+/// The key of a new row; none in a table without primary key.
+pub(super) fn key_of(target: &Target<'_>, row: &Row) -> Result<Option<Vec<u8>>> {
+    let schema = target.schema();
+    if schema.primary_key.is_empty() { Ok(None) } else { Ok(Some(encode_primary_key(schema, row)?)) }
+}
+
+/// A row with the columns that the statement does not name.
+fn complete(target: &Target<'_>, places: &[usize], values: Vec<Value>) -> Result<Row> {
+    let mut given: Vec<Option<Value>> = vec![None; target.schema().columns.len()];
+    for (place, value) in places.iter().zip(values) {
+        if let Some(slot) = given.get_mut(*place) {
+            *slot = Some(value);
+        }
+    }
+    let cells = given.into_iter().zip(&target.schema().columns);
+    cells.map(|(value, column)| value.map_or_else(|| default_value(target.context, column), Ok)).collect()
+}
+
+fn column_at<'t>(target: &'t Target<'_>, place: usize) -> Result<&'t ColumnDefinition> {
+    target.schema().columns.get(place).ok_or_else(|| Error::internal("a column without a place"))
+}
+
+/// As in PostgreSQL, rows without a column list may be shorter than the table.
+fn check_width(places: &[usize], width: usize, listed: bool) -> Result<()> {
+    if width > places.len() {
+        return Err(Error::new(
+            ErrorCode::InvalidSql,
+            format!("INSERT has {width} values for {} columns", places.len()),
+        ));
+    }
+    if width < places.len() && listed {
+        return Err(Error::new(
+            ErrorCode::InvalidSql,
+            format!("INSERT names {} columns and has {width} values", places.len()),
+        ));
+    }
+    Ok(())
+}
+
+async fn from_values(
+    target: &Target<'_>,
+    places: &[usize],
+    values: &[Vec<ast::Expr>],
+    listed: bool,
+) -> Result<Vec<Row>> {
+    // What takes computing is computed together, and then put in its place.
+    let mut computed: Vec<ast::Expr> = Vec::new();
+    let mut computed_at: Vec<(usize, usize)> = Vec::new();
+    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(values.len());
+    for (at_row, cells) in values.iter().enumerate() {
+        check_width(places, cells.len(), listed)?;
+        let mut row = Vec::with_capacity(cells.len());
+        for (at_cell, (expr, place)) in cells.iter().zip(places).enumerate() {
+            let value = constant(target, expr, column_at(target, *place)?)?;
+            if value.is_none() {
+                computed.push(expr.clone());
+                computed_at.push((at_row, at_cell));
+            }
+            row.push(value.unwrap_or(Value::Null));
+        }
+        rows.push(row);
+    }
+    let arrays: Vec<ArrayRef> = evaluate(target.context, &computed, target.params).await?;
+    for ((at_row, at_cell), array) in computed_at.into_iter().zip(arrays) {
+        let place = places.get(at_cell).copied().unwrap_or_default();
+        let column = column_at(target, place)?;
+        let value = array_to_values(&array, column.column_type, column.name.as_str())?;
+        if let (Some(cell), Some(value)) =
+            (rows.get_mut(at_row).and_then(|row| row.get_mut(at_cell)), value.into_iter().next())
+        {
+            *cell = value;
+        }
+    }
+    rows.into_iter().map(|row| complete(target, places, row)).collect()
+}
+
+async fn from_query(target: &Target<'_>, places: &[usize], query: &ast::Query, listed: bool) -> Result<Vec<Row>> {
+    let mut query = query.clone();
+    name_outputs(&mut query, None);
+    expose_system_columns(&mut query);
+    let plan = target.params.plan(target.context, query)?;
+    let width = plan.schema().fields().len();
+    check_width(places, width, listed)?;
+    let mut stream = execute(target.context, &plan).await?;
+    let mut rows = Vec::new();
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        let mut columns = Vec::with_capacity(width);
+        for (array, place) in batch.columns().iter().zip(places) {
+            let column = column_at(target, *place)?;
+            columns.push(array_to_values(array, column.column_type, column.name.as_str())?.into_iter());
+        }
+        let places = places.get(..width).unwrap_or_default();
+        for _ in 0..batch.num_rows() {
+            let row = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
+            rows.push(complete(target, places, row)?);
+        }
+        // Now and not only at the end: a query may give any number of rows.
+        check_size(target.context, &rows)?;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,125 @@
+//! RETURNING: a SELECT over the rows that the statement changed.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::TableSource;
+use kalamdb_commons::{Result, Seq, SystemColumn};
+use kalamdb_sql::{ColumnType, Row, Value, ast};
+use kalamdb_wire::StatementResult;
+
+use super::super::query;
+use super::super::rewrite::ExposedColumns;
+use super::super::rows::{RowColumn, table_of};
+use super::template::{quoted, select};
+use super::{Dml, Target};
+
+/// The table of changed rows in a plan. No table of a user can have this name.
+pub(crate) const CHANGED_ROWS: &str = "changed rows";
+
+/// Rows that a statement changes, as a table for its own plans.
+#[derive(Debug)]
+pub(crate) struct ChangedRows {
+    /// Columns that every reference has.
+    pub(super) columns: Vec<RowColumn>,
+    pub(super) rows: Vec<Row>,
+    /// `_seq` of each row (0 while it has none), then what `_updated` and `_deleted` are for all.
+    pub(super) seqs: Vec<Seq>,
+    pub(super) updated: i64,
+    pub(super) deleted: bool,
+}
+
+impl ChangedRows {
+    /// The table with the system columns that a reference has.
+    pub(crate) fn source(&self, exposed: ExposedColumns) -> Result<Arc<dyn TableSource>> {
+        let mut columns = self.columns.clone();
+        for name in exposed.names() {
+            let column_type = match SystemColumn::from_name(name) {
+                Some(SystemColumn::Seq) => ColumnType::BigInt,
+                Some(SystemColumn::Updated) => ColumnType::Timestamp,
+                Some(SystemColumn::Deleted) => ColumnType::Boolean,
+                None => continue,
+            };
+            columns.push(RowColumn::new(name, column_type, false));
+        }
+        let system = |at: usize| {
+            let seq = self.seqs.get(at).map_or(0, |seq| seq.as_i64());
+            [
+                exposed.seq.then_some(Value::BigInt(seq)),
+                exposed.updated.then_some(Value::Timestamp(self.updated)),
+                exposed.deleted.then_some(Value::Boolean(self.deleted)),
+            ]
+        };
+        let rows: Vec<Row> = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| row.iter().cloned().chain(system(at).into_iter().flatten()).collect())
+            .collect();
+        table_of(&columns, &rows)
+    }
+}
+
+/// The declared columns of a target.
+pub(super) fn declared_columns(target: &Target<'_>) -> Vec<RowColumn> {
+    let columns = target.schema().columns.iter();
+    columns.map(|column| RowColumn::new(column.name.as_str(), column.column_type, column.nullable)).collect()
+}
+
+/// `FROM "changed rows" AS alias`
+pub(super) fn changed_rows_as(alias: ast::Ident) -> (ast::ObjectName, ast::Ident) {
+    (ast::ObjectName(vec![ast::ObjectNamePart::Identifier(quoted(CHANGED_ROWS))]), alias)
+}
+
+/// A statement's RETURNING clause, if it has one.
+#[derive(Debug)]
+pub(super) struct Returning<'a> {
+    target: &'a Target<'a>,
+    names: Option<&'a [String]>,
+}
+
+impl<'a> Returning<'a> {
+    pub(super) fn new(target: &'a Target<'a>, names: Option<&'a [String]>) -> Self {
+        Self { target, names }
+    }
+
+    /// Whether it shows what only the commit decides.
+    pub(super) fn names_seq(&self) -> bool {
+        let Some(items) = self.target.dml.returning() else { return false };
+        let mut finder = SeqFinder(false);
+        for item in items {
+            let _ = ast::Visit::visit(item, &mut finder);
+        }
+        finder.0
+    }
+
+    /// The clause's answer over the rows; none without a clause.
+    pub(super) async fn evaluate(&self, rows: &[Row], seqs: &[Seq]) -> Result<Option<StatementResult>> {
+        let Some(items) = self.target.dml.returning() else { return Ok(None) };
+        let context = self.target.context;
+        context.set_changed_rows(ChangedRows {
+            columns: declared_columns(self.target),
+            rows: rows.to_vec(),
+            seqs: seqs.to_vec(),
+            updated: context.now,
+            deleted: matches!(self.target.dml, Dml::Delete(_)),
+        });
+        let query = select(items.to_vec(), Some(changed_rows_as(self.target.dml.alias())), None)?;
+        query::select(context, query, self.names, self.target.params, None).await.map(Some)
+    }
+}
+
+struct SeqFinder(bool);
+
+impl ast::Visitor for SeqFinder {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> std::ops::ControlFlow<()> {
+        let ident = match expr {
+            ast::Expr::Identifier(ident) => Some(ident),
+            ast::Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        self.0 |= ident.is_some_and(|ident| ident.value.eq_ignore_ascii_case(SystemColumn::Seq.as_str()));
+        std::ops::ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,158 @@
+//! DataFusion's errors as those of the contract.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+use kalamdb_commons::{Error, ErrorCode};
+
+use super::rewrite::MARK;
+
+/// Finds the cause, and says it in the contract's terms.
+pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(cause) => from_boxed(cause),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Shared(shared) => from_shared(&shared),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => from_datafusion(first),
+            None => Error::internal("an empty collection of errors"),
+        },
+        DataFusionError::ArrowError(error, _) => from_arrow(*error),
+        DataFusionError::SchemaError(error, _) => from_schema(&error),
+        DataFusionError::SQL(error, _) => Error::new(ErrorCode::InvalidSql, error.to_string()),
+        DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
+            Error::new(ErrorCode::InvalidSql, plain(&message))
+        }
+        DataFusionError::NotImplemented(message) => Error::new(ErrorCode::Unsupported, plain(&message)),
+        DataFusionError::Execution(message) => Error::new(ErrorCode::EvaluationError, plain(&message)),
+        DataFusionError::ResourcesExhausted(detail) => {
+            tracing::warn!(%detail, "a query was refused memory");
+            Error::new(ErrorCode::ResourcesExhausted, "the query needs more memory than query.memory_limit leaves it")
+        }
+        other => Error::internal(other),
+    }
+}
+
+/// An error that several tasks hold: what cannot be moved out is told again.
+fn from_shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
+            Some(error) => error.clone(),
+            None => Error::internal(cause),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
+        DataFusionError::Shared(inner) => from_shared(inner),
+        DataFusionError::ArrowError(error, _) => match arrow_message(error) {
+            Some(message) => Error::new(ErrorCode::EvaluationError, message),
+            None => Error::internal(error),
+        },
+        DataFusionError::SchemaError(error, _) => from_schema(error),
+        DataFusionError::Plan(message) => Error::new(ErrorCode::InvalidSql, plain(message)),
+        DataFusionError::NotImplemented(message) => Error::new(ErrorCode::Unsupported, plain(message)),
+        DataFusionError::Execution(message) => Error::new(ErrorCode::EvaluationError, plain(message)),
+        DataFusionError::ResourcesExhausted(detail) => {
+            from_datafusion(DataFusionError::ResourcesExhausted(detail.clone()))
+        }
+        other => Error::internal(other),
+    }
+}
+
+fn from_boxed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    let cause = match cause.downcast::<Error>() {
+        Ok(error) => return *error,
+        Err(cause) => cause,
+    };
+    let cause = match cause.downcast::<DataFusionError>() {
+        Ok(error) => return from_datafusion(*error),
+        Err(cause) => cause,
+    };
+    match cause.downcast::<ArrowError>() {
+        Ok(error) => from_arrow(*error),
+        Err(cause) => Error::internal(cause),
+    }
+}
+
+/// An expression that failed on a row.
+pub(crate) fn from_arrow(error: ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(cause) => from_boxed(cause),
+        error => match arrow_message(&error) {
+            Some(message) => Error::new(ErrorCode::EvaluationError, message),
+            None => Error::internal(error),
+        },
+    }
+}
+
+fn arrow_message(error: &ArrowError) -> Option<String> {
+    Some(match error {
+        ArrowError::DivideByZero => "division by zero".to_owned(),
+        ArrowError::ArithmeticOverflow(message) => format!("overflow: {}", plain(message)),
+        ArrowError::CastError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::InvalidArgumentError(message) => plain(message),
+        _ => return None,
+    })
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let mut message = format!("Column '{}' does not exist.", without_marks(&field.flat_name()));
+            let known: Vec<String> = valid_fields
+                .iter()
+                .map(|column| column.flat_name())
+                .filter(|name| !name.contains(MARK))
+                .take(20)
+                .collect();
+            if !known.is_empty() {
+                message.push_str(&format!(" Columns here: {}.", known.join(", ")));
+            }
+            Error::new(ErrorCode::ColumnNotFound, message)
+        }
+        other => Error::new(ErrorCode::InvalidSql, plain(&other.to_string())),
+    }
+}
+
+/// The first paragraph, without prefixes and names that only the planner uses.
+fn plain(message: &str) -> String {
+    let first = message.split("\n\nbacktrace:").next().unwrap_or(message);
+    let first = first.trim_start_matches("Error during planning: ").trim_start_matches("Execution error: ");
+    without_marks(first)
+}
+
+/// Takes out what the rewrites hang behind names: the mark and the letters after it.
+pub(crate) fn without_marks(text: &str) -> String {
+    let mut parts = text.split(MARK);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        clean.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit()));
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_errors_come_through_whole() {
+        let own = Error::new(ErrorCode::TableNotFound, "Table 'a.b' does not exist.");
+        let wrapped = DataFusionError::Context("planning".into(), Box::new(DataFusionError::External(Box::new(own))));
+        let shared = DataFusionError::Shared(std::sync::Arc::new(wrapped));
+        let error = from_datafusion(shared);
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::TableNotFound, "Table 'a.b' does not exist."));
+    }
+
+    #[test]
+    fn rows_that_fail_are_evaluation_errors() {
+        let error = from_datafusion(DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None));
+        assert_eq!(error.code, ErrorCode::EvaluationError);
+        let error = from_datafusion(DataFusionError::Internal("a secret".into()));
+        assert!(error.code == ErrorCode::Internal && !error.message.contains("secret"));
+    }
+
+    #[test]
+    fn the_planners_names_stay_inside() {
+        assert_eq!(without_marks("no field t\u{1f}sd.x in t\u{1f}k"), "no field t.x in t");
+    }
+}

@@ -1,0 +1,132 @@
+//! A request's statements, one after the other, up to the first that fails.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_sql::{ParsedStatement, Statement};
+use kalamdb_wire::StatementResult;
+use tokio_util::sync::CancellationToken;
+
+use super::ddl::{self, Ddl};
+use super::dml::{self, Dml};
+use super::params::Params;
+use super::query::{Explain, run_query, select};
+use super::scope::Scope;
+use super::{Runtime, show};
+use crate::tree::CatalogClient;
+use crate::{SqlOutcome, SqlRequest, StatementError};
+
+/// Runs the request; `cancel` calls off what is not yet committing.
+pub(crate) async fn run_request(
+    runtime: &Arc<Runtime>,
+    catalog: &CatalogClient,
+    request: SqlRequest,
+    cancel: &CancellationToken,
+) -> SqlOutcome {
+    let begun = Instant::now();
+    let mut results = Vec::new();
+    let mut failed = None;
+    let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
+    for (at, parsed) in kalamdb_sql::statements(&sql).enumerate() {
+        // The rest of a batch that needs parameters is not looked at: the first statement tells.
+        let statement_begun = Instant::now();
+        let result = async {
+            let parsed = parsed?;
+            if !params.is_empty() && kalamdb_sql::statements(&sql).nth(1).is_some() {
+                return Err(Error::new(
+                    ErrorCode::ParamsWithBatch,
+                    "parameters go with a single statement: send the statements one by one",
+                ));
+            }
+            let params = Params::new(params.clone(), parsed.parameters)?;
+            let scope = Scope::new(runtime, &identity, header_user.as_ref(), &namespace, cancel);
+            run_statement(&scope, catalog, &parsed, &params).await
+        }
+        .await;
+        match result {
+            Ok(mut result) => {
+                if runtime.settings().query.report_timing {
+                    result.took_ms = Some(statement_begun.elapsed().as_secs_f64() * 1000.0);
+                }
+                results.push(result);
+            }
+            Err(error) => {
+                tracing::debug!(request_id, statement = at, %error, "statement failed");
+                let statement = (error.code != ErrorCode::ParamsWithBatch).then_some(at);
+                failed = Some(StatementError { error, statement });
+                break;
+            }
+        }
+    }
+    SqlOutcome { results, error: failed, took: begun.elapsed() }
+}
+
+async fn run_statement(
+    scope: &Scope,
+    catalog: &CatalogClient,
+    parsed: &ParsedStatement,
+    params: &Params,
+) -> Result<StatementResult> {
+    let names = parsed.column_names.as_deref();
+    match &parsed.statement {
+        Statement::Query(query) => run_query(scope, query.as_ref().clone(), names, params, None).await,
+        Statement::Insert(insert) => dml::run(scope, Dml::Insert(insert), names, params).await,
+        Statement::Update(update) => dml::run(scope, Dml::Update(update), names, params).await,
+        Statement::Delete(delete) => dml::run(scope, Dml::Delete(delete), names, params).await,
+        Statement::Explain { analyze, verbose, statement } => {
+            let explain = Explain { analyze: *analyze, verbose: *verbose };
+            run_explain(scope, statement, params, explain).await
+        }
+        Statement::ShowNamespaces => show::show_namespaces(&*scope.begin(None).await?),
+        Statement::ShowTables { namespace } => show::show_tables(&*scope.begin(None).await?, namespace.as_ref()),
+        Statement::Describe { table } => show::describe(&*scope.begin(None).await?, table),
+        Statement::CreateNamespace { .. }
+        | Statement::DropNamespace { .. }
+        | Statement::CreateTable(_)
+        | Statement::DropTable { .. } => {
+            ddl::check_role(scope.identity.role)?;
+            let message = catalog.apply(ddl_of(scope, &parsed.statement).await?).await?;
+            Ok(StatementResult::message(0, message))
+        }
+    }
+}
+
+async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
+    Ok(match statement {
+        Statement::CreateNamespace { name, if_not_exists } => {
+            Ddl::CreateNamespace { name: name.clone(), if_not_exists: *if_not_exists }
+        }
+        Statement::DropNamespace { name, if_exists, cascade } => {
+            Ddl::DropNamespace { name: name.clone(), if_exists: *if_exists, cascade: *cascade }
+        }
+        Statement::CreateTable(create) => {
+            let context = scope.begin(None).await?;
+            let table = scope.bound(ddl::new_table(&context, create)).await?;
+            Ddl::CreateTable { table: Box::new(table), if_not_exists: create.if_not_exists }
+        }
+        Statement::DropTable { table, table_type, if_exists } => Ddl::DropTable {
+            name: table.resolve(&scope.namespace),
+            table_type: *table_type,
+            if_exists: *if_exists,
+        },
+        _ => return Err(Error::internal("a statement that is no DDL was taken for one")),
+    })
+}
+
+async fn run_explain(scope: &Scope, statement: &Statement, params: &Params, explain: Explain) -> Result<StatementResult> {
+    let dml = match statement {
+        Statement::Query(query) => return run_query(scope, query.as_ref().clone(), None, params, Some(explain)).await,
+        Statement::Insert(insert) => Dml::Insert(insert),
+        Statement::Update(update) => Dml::Update(update),
+        Statement::Delete(delete) => Dml::Delete(delete),
+        _ => return Err(Error::new(ErrorCode::Unsupported, "EXPLAIN is for SELECT, INSERT, UPDATE and DELETE")),
+    };
+    if explain.analyze {
+        return Err(Error::new(ErrorCode::Unsupported, "EXPLAIN ANALYZE runs its statement: it is for SELECT only"));
+    }
+    let context = scope.begin(None).await?;
+    let query = dml::explained_query(dml, &context)?;
+    // Parameters of parts that are not read (VALUES, constants) have no place in the query.
+    scope.bound(select(&context, query, None, params, Some(explain))).await
+}

@@ -1,0 +1,88 @@
+//! SELECT and EXPLAIN, and running plans.
+
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use futures::TryStreamExt as _;
+use kalamdb_commons::Result;
+use kalamdb_sql::ast;
+use kalamdb_wire::StatementResult;
+
+use super::context::StatementContext;
+use super::errors::from_datafusion;
+use super::params::Params;
+use super::result::RowWriter;
+use super::rewrite::{expose_system_columns, name_outputs};
+use super::scope::Scope;
+
+/// How an EXPLAIN was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Explain {
+    pub(crate) analyze: bool,
+    pub(crate) verbose: bool,
+}
+
+/// Answers a query.
+pub(crate) async fn run_query(
+    scope: &Scope,
+    query: ast::Query,
+    names: Option<&[String]>,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<StatementResult> {
+    let context = scope.begin(None).await?;
+    scope
+        .bound(async {
+            let result = select(&context, query, names, params, explain).await?;
+            context.wait_visible().await?;
+            Ok(result)
+        })
+        .await
+}
+
+/// The same at a context that is there already; the caller sees to visibility.
+pub(crate) async fn select(
+    context: &Arc<StatementContext>,
+    mut query: ast::Query,
+    names: Option<&[String]>,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<StatementResult> {
+    name_outputs(&mut query, names);
+    expose_system_columns(&mut query);
+    let mut plan = params.plan(context, query)?;
+    if let Some(Explain { analyze, verbose }) = explain {
+        plan = LogicalPlanBuilder::from(plan)
+            .explain(verbose, analyze)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+    }
+    let stream = execute(context, &plan).await?;
+    collect_rows(context, stream).await
+}
+
+/// Optimises a plan and starts it.
+pub(crate) async fn execute(context: &StatementContext, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let state = context.runtime.state();
+    let physical = state.create_physical_plan(plan).await.map_err(from_datafusion)?;
+    execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
+}
+
+/// The rows as JSON; what they take counts against `query.memory_limit`.
+async fn collect_rows(context: &StatementContext, mut stream: SendableRecordBatchStream) -> Result<StatementResult> {
+    let pool = &context.runtime.state().runtime_env().memory_pool;
+    let reservation = MemoryConsumer::new("result").register(pool);
+    let mut writer = RowWriter::new(&stream.schema());
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        writer.write(&batch)?;
+        let held = reservation.size();
+        if writer.bytes() > held {
+            // Grown in steps: the pool is shared by all queries.
+            reservation.try_grow(writer.bytes() - held).map_err(from_datafusion)?;
+        }
+    }
+    let (columns, rows, row_count) = writer.finish()?;
+    Ok(StatementResult { columns, rows, row_count, ..StatementResult::default() })
+}

@@ -1,0 +1,66 @@
+//! A statement's surroundings and its bounds: who runs it, until when, and who may call it off.
+
+use std::sync::Arc;
+
+use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Runtime;
+use super::context::StatementContext;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) identity: Identity,
+    pub(crate) header_user: Option<UserId>,
+    pub(crate) namespace: NamespaceId,
+    deadline: Instant,
+    cancel: CancellationToken,
+}
+
+impl Scope {
+    /// A scope whose time begins now.
+    pub(crate) fn new(
+        runtime: &Arc<Runtime>,
+        identity: &Identity,
+        header_user: Option<&UserId>,
+        namespace: &NamespaceId,
+        cancel: &CancellationToken,
+    ) -> Self {
+        Self {
+            runtime: Arc::clone(runtime),
+            identity: identity.clone(),
+            header_user: header_user.cloned(),
+            namespace: namespace.clone(),
+            deadline: Instant::now() + runtime.settings().server.request_timeout,
+            cancel: cancel.clone(),
+        }
+    }
+
+    /// Runs what may be given up: everything but a commit.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Timeout`] past the statement's time, [`ErrorCode::ShuttingDown`] when it was called
+    /// off; nothing was changed then.
+    pub(crate) async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::new(
+                ErrorCode::ShuttingDown,
+                "the statement was cancelled; nothing was changed",
+            )),
+            () = tokio::time::sleep_until(self.deadline) => Err(Error::new(
+                ErrorCode::Timeout,
+                "the statement ran past server.request_timeout; nothing was changed",
+            )),
+            result = work => result,
+        }
+    }
+
+    /// Takes catalog and snapshot; `now` where an earlier attempt has fixed the statement's time.
+    pub(crate) async fn begin(&self, now: Option<i64>) -> Result<Arc<StatementContext>> {
+        StatementContext::begin(&self.runtime, &self.identity, self.header_user.as_ref(), &self.namespace, now).await
+    }
+}

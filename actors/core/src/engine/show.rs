@@ -1,0 +1,136 @@
+//! SHOW, DESCRIBE, and the tables that hold no rows of their own: catalog `system`, `information_schema`.
+//!
+//! Everything here shows what the caller may read, and nothing else.
+
+mod tables;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::TableSource;
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, Result, Role, TableType};
+use kalamdb_sql::{Access, ColumnType, TableRef, TableSchema, Value};
+use kalamdb_wire::StatementResult;
+
+use super::context::{StatementContext, forbidden};
+use super::rows::{RowColumn, result_of, table_of};
+use crate::catalog::TableEntry;
+use tables::VirtualTable;
+
+/// The namespace of the system tables.
+const SYSTEM: &str = "system";
+/// The namespace of the SQL standard's views.
+const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// Whether a namespace's tables are made by the server.
+pub(crate) fn is_virtual(namespace: &str) -> bool {
+    matches!(namespace, SYSTEM | INFORMATION_SCHEMA)
+}
+
+/// One of them, with its rows as they are now.
+pub(crate) fn virtual_table(context: &StatementContext, namespace: &str, name: &str) -> Result<Arc<dyn TableSource>> {
+    if namespace == SYSTEM && context.identity.role == Role::User {
+        return Err(forbidden());
+    }
+    let Some(table) = VirtualTable::find(namespace, name) else {
+        let known: Vec<&str> = VirtualTable::names(namespace).collect();
+        return Err(Error::new(
+            ErrorCode::TableNotFound,
+            format!("Table '{namespace}.{name}' does not exist. There are: {}.", known.join(", ")),
+        ));
+    };
+    table_of(&table.columns(), &table.rows(context))
+}
+
+/// Whether the caller may read something of a table, and so may know of it.
+fn is_visible(context: &StatementContext, entry: &TableEntry) -> bool {
+    context.identity.role != Role::User
+        || match entry.table_type() {
+            TableType::User | TableType::Stream => true,
+            TableType::Shared => entry.access() == Access::Public,
+        }
+}
+
+/// `SHOW NAMESPACES`
+pub(crate) fn show_namespaces(context: &StatementContext) -> Result<StatementResult> {
+    let columns =
+        [RowColumn::new("namespace", ColumnType::Text, false), RowColumn::new("created_at", ColumnType::Timestamp, false)];
+    let rows = context.catalog.namespaces.values().map(|namespace| {
+        vec![Value::Text(namespace.name.as_str().to_owned()), Value::Timestamp(namespace.created_at)]
+    });
+    result_of(&columns, &rows.collect::<Vec<_>>())
+}
+
+/// `SHOW TABLES [IN ns]`
+pub(crate) fn show_tables(context: &StatementContext, namespace: Option<&NamespaceId>) -> Result<StatementResult> {
+    let namespace = namespace.unwrap_or(&context.namespace);
+    let columns = [
+        RowColumn::new("namespace", ColumnType::Text, false),
+        RowColumn::new("table", ColumnType::Text, false),
+        RowColumn::new("type", ColumnType::Text, false),
+        RowColumn::new("created_at", ColumnType::Timestamp, false),
+    ];
+    if is_virtual(namespace.as_str()) {
+        if namespace.as_str() == SYSTEM && context.identity.role == Role::User {
+            return Err(forbidden());
+        }
+        let rows = VirtualTable::names(namespace.as_str()).map(|name| {
+            vec![text(namespace.as_str()), text(name), text("system"), Value::Timestamp(0)]
+        });
+        return result_of(&columns, &rows.collect::<Vec<_>>());
+    }
+    context.catalog.require_namespace(namespace)?;
+    let tables = context.catalog.tables_in(namespace).filter(|entry| is_visible(context, entry));
+    let rows = tables.map(|entry| {
+        vec![
+            text(namespace.as_str()),
+            text(entry.definition.name.table.as_str()),
+            text(entry.table_type().as_str()),
+            Value::Timestamp(entry.definition.created_at),
+        ]
+    });
+    result_of(&columns, &rows.collect::<Vec<_>>())
+}
+
+/// `DESCRIBE t`
+pub(crate) fn describe(context: &StatementContext, table: &TableRef) -> Result<StatementResult> {
+    let columns = [
+        RowColumn::new("column", ColumnType::Text, false),
+        RowColumn::new("type", ColumnType::Text, false),
+        RowColumn::new("nullable", ColumnType::Boolean, false),
+        RowColumn::new("default", ColumnType::Text, true),
+        RowColumn::new("primary_key", ColumnType::Boolean, false),
+        RowColumn::new("key_position", ColumnType::Int, true),
+    ];
+    let name = context.qualify(table);
+    if let Some(table) = VirtualTable::find(name.namespace.as_str(), name.table.as_str()) {
+        if name.namespace.as_str() == SYSTEM && context.identity.role == Role::User {
+            return Err(forbidden());
+        }
+        let rows = table.columns().into_iter().map(|column| {
+            let (name, kind) = (Value::Text(column.name), text(&column.column_type.to_string()));
+            vec![name, kind, Value::Boolean(column.nullable), Value::Null, Value::Boolean(false), Value::Null]
+        });
+        return result_of(&columns, &rows.collect::<Vec<_>>());
+    }
+    let entry = context.catalog.table(&name)?;
+    if !is_visible(context, entry) {
+        return Err(forbidden());
+    }
+    let schema: &TableSchema = &entry.schema;
+    let rows = schema.columns.iter().map(|column| {
+        let key = schema.primary_key.iter().position(|id| *id == column.id);
+        vec![
+            text(column.name.as_str()),
+            text(&column.column_type.to_string()),
+            Value::Boolean(column.nullable),
+            column.default_text.as_deref().map_or(Value::Null, text),
+            Value::Boolean(key.is_some()),
+            key.and_then(|at| i32::try_from(at + 1).ok()).map_or(Value::Null, Value::Int),
+        ]
+    });
+    result_of(&columns, &rows.collect::<Vec<_>>())
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}

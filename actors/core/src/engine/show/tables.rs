@@ -1,0 +1,229 @@
+//! Each table made by the server: a schema and a row source.
+
+use kalamdb_commons::{Role, SystemTable};
+use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
+
+use super::super::context::StatementContext;
+use super::super::rows::RowColumn;
+use super::{INFORMATION_SCHEMA, SYSTEM, is_visible, text};
+
+/// The catalog that tables of users are in, and the one of system tables.
+const CATALOG: &str = "kalamdb";
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VirtualTable {
+    System(SystemTable),
+    InformationTables,
+    InformationColumns,
+}
+
+/// The system tables that there are so far.
+const SYSTEM_TABLES: [SystemTable; 3] = [SystemTable::Namespaces, SystemTable::Tables, SystemTable::TableSchemas];
+
+impl VirtualTable {
+    pub(super) fn find(namespace: &str, name: &str) -> Option<Self> {
+        match (namespace, name) {
+            (SYSTEM, name) => {
+                SystemTable::from_name(name).filter(|table| SYSTEM_TABLES.contains(table)).map(Self::System)
+            }
+            (INFORMATION_SCHEMA, "tables") => Some(Self::InformationTables),
+            (INFORMATION_SCHEMA, "columns") => Some(Self::InformationColumns),
+            _ => None,
+        }
+    }
+
+    pub(super) fn names(namespace: &str) -> impl Iterator<Item = &'static str> {
+        let all: &[&'static str] = match namespace {
+            SYSTEM => &[
+                SystemTable::Namespaces.as_str(),
+                SystemTable::Tables.as_str(),
+                SystemTable::TableSchemas.as_str(),
+            ],
+            INFORMATION_SCHEMA => &["tables", "columns"],
+            _ => &[],
+        };
+        all.iter().copied()
+    }
+
+    pub(super) fn columns(self) -> Vec<RowColumn> {
+        use ColumnType::{BigInt, Boolean, Int, Json, Text, Timestamp};
+        let list: &[(&str, ColumnType, bool)] = match self {
+            Self::System(SystemTable::Namespaces) => &[("namespace_id", Text, false), ("created_at", Timestamp, false)],
+            Self::System(SystemTable::Tables) => &[
+                ("table_id", BigInt, false),
+                ("namespace_id", Text, false),
+                ("table_name", Text, false),
+                ("table_type", Text, false),
+                ("schema_version", Int, false),
+                ("options", Json, false),
+                ("created_at", Timestamp, false),
+            ],
+            Self::System(_) => &[
+                ("table_id", BigInt, false),
+                ("namespace_id", Text, false),
+                ("table_name", Text, false),
+                ("schema_version", Int, false),
+                ("is_current", Boolean, false),
+                ("columns", Json, false),
+            ],
+            Self::InformationTables => &[
+                ("table_catalog", Text, false),
+                ("table_schema", Text, false),
+                ("table_name", Text, false),
+                ("table_type", Text, false),
+            ],
+            Self::InformationColumns => &[
+                ("table_catalog", Text, false),
+                ("table_schema", Text, false),
+                ("table_name", Text, false),
+                ("column_name", Text, false),
+                ("ordinal_position", Int, false),
+                ("column_default", Text, true),
+                ("is_nullable", Text, false),
+                ("data_type", Text, false),
+            ],
+        };
+        list.iter().map(|(name, column_type, nullable)| RowColumn::new(*name, *column_type, *nullable)).collect()
+    }
+
+    pub(super) fn rows(self, context: &StatementContext) -> Vec<Row> {
+        match self {
+            Self::System(SystemTable::Namespaces) => namespaces(context),
+            Self::System(SystemTable::Tables) => tables(context),
+            Self::System(_) => table_schemas(context),
+            Self::InformationTables => information_tables(context),
+            Self::InformationColumns => information_columns(context),
+        }
+    }
+}
+
+fn namespaces(context: &StatementContext) -> Vec<Row> {
+    let all = context.catalog.namespaces.values();
+    all.map(|namespace| vec![text(namespace.name.as_str()), Value::Timestamp(namespace.created_at)]).collect()
+}
+
+fn tables(context: &StatementContext) -> Vec<Row> {
+    let row = |entry: &std::sync::Arc<crate::catalog::TableEntry>| {
+        let definition = &entry.definition;
+        vec![
+            number(definition.id.0),
+            text(definition.name.namespace.as_str()),
+            text(definition.name.table.as_str()),
+            text(definition.table_type.as_str()),
+            version(&definition.schema),
+            Value::Json(serde_json::to_string(&definition.options).unwrap_or_default()),
+            Value::Timestamp(definition.created_at),
+        ]
+    };
+    context.catalog.tables.values().map(row).collect()
+}
+
+fn table_schemas(context: &StatementContext) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for entry in context.catalog.tables.values() {
+        let mut versions: Vec<_> = entry.versions.values().collect();
+        versions.sort_by_key(|schema| schema.version);
+        for schema in versions {
+            let columns: Vec<serde_json::Value> = schema
+                .columns
+                .iter()
+                .map(|column| {
+                    serde_json::json!({
+                        "id": column.id.0,
+                        "name": column.name.as_str(),
+                        "type": column.column_type.to_string(),
+                        "nullable": column.nullable,
+                        "default": column.default_text,
+                        "primary_key": schema.primary_key.contains(&column.id),
+                    })
+                })
+                .collect();
+            rows.push(vec![
+                number(entry.id().0),
+                text(entry.definition.name.namespace.as_str()),
+                text(entry.definition.name.table.as_str()),
+                version(schema),
+                Value::Boolean(schema.version == entry.schema.version),
+                Value::Json(serde_json::Value::from(columns).to_string()),
+            ]);
+        }
+    }
+    rows
+}
+
+/// What `information_schema` knows of a table: catalog, namespace, name, kind, columns.
+struct Listed {
+    names: [Value; 3],
+    table_type: &'static str,
+    columns: Vec<Row>,
+}
+
+fn listed(context: &StatementContext) -> Vec<Listed> {
+    let mut all = Vec::new();
+    for entry in context.catalog.tables.values().filter(|entry| is_visible(context, entry)) {
+        let name = &entry.definition.name;
+        let columns = entry.schema.columns.iter().enumerate().map(|(at, column)| {
+            let default = column.default_text.as_deref().map_or(Value::Null, text);
+            column_row(at, column.name.as_str(), default, column.nullable, column.column_type)
+        });
+        all.push(Listed {
+            names: [text(CATALOG), text(name.namespace.as_str()), text(name.table.as_str())],
+            table_type: "BASE TABLE",
+            columns: columns.collect(),
+        });
+    }
+    let mut made = vec![INFORMATION_SCHEMA];
+    if context.identity.role != Role::User {
+        made.push(SYSTEM);
+    }
+    for namespace in made {
+        let catalog = if namespace == SYSTEM { SYSTEM } else { CATALOG };
+        for table in VirtualTable::names(namespace).filter_map(|name| Some((name, VirtualTable::find(namespace, name)?))) {
+            let columns = table.1.columns().into_iter().enumerate().map(|(at, column)| {
+                column_row(at, &column.name, Value::Null, column.nullable, column.column_type)
+            });
+            all.push(Listed {
+                names: [text(catalog), text(namespace), text(table.0)],
+                table_type: "VIEW",
+                columns: columns.collect(),
+            });
+        }
+    }
+    all
+}
+
+fn column_row(at: usize, name: &str, default: Value, nullable: bool, column_type: ColumnType) -> Row {
+    vec![
+        text(name),
+        Value::Int(i32::try_from(at + 1).unwrap_or(i32::MAX)),
+        default,
+        text(if nullable { "YES" } else { "NO" }),
+        text(&column_type.to_string()),
+    ]
+}
+
+fn information_tables(context: &StatementContext) -> Vec<Row> {
+    let row = |table: Listed| {
+        let mut row = table.names.to_vec();
+        row.push(text(table.table_type));
+        row
+    };
+    listed(context).into_iter().map(row).collect()
+}
+
+fn information_columns(context: &StatementContext) -> Vec<Row> {
+    let rows = |table: Listed| {
+        let names = table.names;
+        table.columns.into_iter().map(move |column| names.iter().cloned().chain(column).collect())
+    };
+    listed(context).into_iter().flat_map(rows).collect()
+}
+
+fn number(number: u64) -> Value {
+    Value::BigInt(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn version(schema: &TableSchema) -> Value {
+    Value::Int(i32::try_from(schema.version.0).unwrap_or(i32::MAX))
+}

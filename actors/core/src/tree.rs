@@ -1,0 +1,82 @@
+//! The supervision tree.
+//!
+//! ```text
+//! RootSupervisor
+//! ├── CatalogActor        every DDL statement, one at a time
+//! ├── SessionSupervisor ── SessionActor (one per user): admits and starts the user's statements
+//! └── Housekeeper         timers: size log, idle sessions
+//! ```
+//!
+//! Plan cache, live queries and flushes get their supervisors here, beside these. Who may await whom:
+//! door → session, statement → catalog; nobody awaits upwards. A panic in any actor loses no committed row
+//! and no other actor: the root restarts its children with back-off and a budget, and ends the process
+//! with an error when the budget is spent.
+
+mod budget;
+mod catalog;
+mod gauges;
+mod housekeeper;
+mod root;
+mod session;
+mod sessions;
+mod slot;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kalamdb_commons::Result;
+use kalamdb_wire::ActorNode;
+
+use crate::engine::Runtime;
+use crate::{SqlOutcome, SqlRequest, StopReport};
+
+pub(crate) use catalog::CatalogClient;
+use root::RootClient;
+
+/// What the tree is started with.
+#[derive(Debug)]
+pub(crate) struct TreeArgs {
+    pub(crate) runtime: Arc<Runtime>,
+}
+
+/// The running tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    root: RootClient,
+}
+
+impl Tree {
+    /// Starts every singleton; on return all of them answer.
+    pub(crate) async fn start(args: TreeArgs) -> Result<Self> {
+        Ok(Self { root: root::start(args.runtime).await? })
+    }
+
+    /// Runs a request in its user's session.
+    pub(crate) async fn execute(&self, request: SqlRequest) -> SqlOutcome {
+        self.root.sessions().execute(request).await
+    }
+
+    /// Whether every singleton runs.
+    pub(crate) fn is_up(&self) -> bool {
+        self.root.is_up()
+    }
+
+    /// Waits until the tree is gone for good: nobody stopped it, and its restart budget is spent.
+    pub(crate) async fn failed(&self) -> String {
+        self.root.failed().await
+    }
+
+    /// The tree as it is now, down to `depth` levels below the root, groups cut at `limit`.
+    pub(crate) fn describe(&self, depth: Option<usize>, limit: usize) -> ActorNode {
+        self.root.describe(depth, limit)
+    }
+
+    /// Lets running statements finish until `deadline`, calls off the rest, drains the actors, children
+    /// first.
+    pub(crate) async fn stop(&self, deadline: Instant, report: &mut StopReport) {
+        self.root.stop(deadline, report).await;
+    }
+}
+
+/// How long a question to an actor may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,240 @@
+//! `CatalogActor`: every DDL statement, one at a time.
+//!
+//! It awaits no actor. It closes the table's gate where rows are at stake, writes the backend, swaps the
+//! shared snapshot, and only then answers, so whoever reads an answer finds the catalog it speaks of.
+//! Its mailbox holds at most one message per running statement, which admission bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result, TableId, TableType};
+use kalamdb_sql::{NamespaceDefinition, TableDefinition};
+use kalamdb_store::{Batch, catalog as store};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::gauges::Gauges;
+use super::slot::Slot;
+use crate::catalog::{CatalogSnapshot, TableEntry};
+use crate::engine::Runtime;
+use crate::engine::ddl::{Ddl, NewTable};
+use crate::engine::now_micros;
+
+/// DDL runs until it is done; this bounds only how long a client waits to hear of it.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How statements reach the actor.
+#[derive(Debug, Clone)]
+pub(crate) struct CatalogClient {
+    slot: Arc<Slot<CatalogMsg>>,
+}
+
+impl CatalogClient {
+    pub(super) fn new(slot: Arc<Slot<CatalogMsg>>) -> Self {
+        Self { slot }
+    }
+
+    /// Changes the catalog; answers what was done, in a sentence.
+    pub(crate) async fn apply(&self, ddl: Ddl) -> Result<String> {
+        self.slot.call(|reply| CatalogMsg::Apply { ddl: Box::new(ddl), reply }, APPLY_TIMEOUT).await?
+    }
+}
+
+/// What the actor is started with.
+#[derive(Debug)]
+pub(super) struct CatalogArgs {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) gauges: Arc<Gauges>,
+}
+
+/// What it keeps.
+#[derive(Debug)]
+pub(super) struct CatalogState {
+    runtime: Arc<Runtime>,
+    gauges: Arc<Gauges>,
+}
+
+/// What it is asked.
+#[derive(Debug)]
+pub(super) enum CatalogMsg {
+    /// One DDL statement.
+    Apply {
+        /// What to change; roles are checked already.
+        ddl: Box<Ddl>,
+        /// What was done.
+        reply: RpcReplyPort<Result<String>>,
+    },
+}
+
+impl CatalogState {
+    async fn apply(&self, ddl: Ddl) -> Result<String> {
+        let now = now_micros();
+        match ddl {
+            Ddl::CreateNamespace { name, if_not_exists } => self.create_namespace(name, if_not_exists, now).await,
+            Ddl::DropNamespace { name, if_exists, cascade } => self.drop_namespace(name, if_exists, cascade).await,
+            Ddl::CreateTable { table, if_not_exists } => self.create_table(*table, if_not_exists, now).await,
+            Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
+        }
+    }
+
+    /// A copy to change; nobody else writes, so nothing is lost between this and the swap.
+    fn copy(&self) -> CatalogSnapshot {
+        CatalogSnapshot::clone(&self.runtime.catalog())
+    }
+
+    async fn publish(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
+        self.runtime.committer().write_synced(batch).await?;
+        self.runtime.swap_catalog(snapshot);
+        Ok(())
+    }
+
+    async fn create_namespace(&self, name: NamespaceId, if_not_exists: bool, now: i64) -> Result<String> {
+        let mut snapshot = self.copy();
+        if snapshot.namespaces.contains_key(&name) {
+            if if_not_exists {
+                return Ok(format!("namespace '{name}' exists already"));
+            }
+            return Err(Error::new(ErrorCode::NamespaceExists, format!("Namespace '{name}' exists already.")));
+        }
+        let definition = NamespaceDefinition { name: name.clone(), created_at: now };
+        let mut batch = Batch::new();
+        store::put_namespace(&mut batch, &definition);
+        let done = format!("namespace '{name}' created");
+        snapshot.namespaces.insert(name, definition);
+        self.publish(batch, snapshot).await?;
+        Ok(done)
+    }
+
+    async fn drop_namespace(&self, name: NamespaceId, if_exists: bool, cascade: bool) -> Result<String> {
+        let mut snapshot = self.copy();
+        if !snapshot.namespaces.contains_key(&name) {
+            if if_exists {
+                return Ok(format!("namespace '{name}' does not exist"));
+            }
+            snapshot.require_namespace(&name)?;
+        }
+        let tables: Vec<(TableId, QualifiedTableName)> =
+            snapshot.tables_in(&name).map(|entry| (entry.id(), entry.definition.name.clone())).collect();
+        if !tables.is_empty() && !cascade {
+            let count = tables.len();
+            return Err(Error::new(
+                ErrorCode::NamespaceNotEmpty,
+                format!("Namespace '{name}' holds {count} tables. Drop them first, or use CASCADE."),
+            ));
+        }
+        let mut batch = Batch::new();
+        let mut gates = Vec::with_capacity(tables.len());
+        for (id, table) in &tables {
+            gates.push(self.runtime.committer().close_gate(*id).await);
+            store::delete_table(&mut batch, *id);
+            snapshot.tables.remove(table);
+        }
+        store::delete_namespace(&mut batch, &name);
+        snapshot.namespaces.remove(&name);
+        self.publish(batch, snapshot).await?;
+        drop(gates);
+        for (id, _) in &tables {
+            self.runtime.committer().forget_table(*id);
+        }
+        Ok(match tables.len() {
+            0 => format!("namespace '{name}' dropped"),
+            1 => format!("namespace '{name}' and 1 table dropped"),
+            count => format!("namespace '{name}' and {count} tables dropped"),
+        })
+    }
+
+    async fn create_table(&self, table: NewTable, if_not_exists: bool, now: i64) -> Result<String> {
+        let mut snapshot = self.copy();
+        let NewTable { name, table_type, schema, options } = table;
+        snapshot.require_namespace(&name.namespace)?;
+        if snapshot.tables.contains_key(&name) {
+            if if_not_exists {
+                return Ok(format!("table '{name}' exists already"));
+            }
+            return Err(Error::new(ErrorCode::TableExists, format!("Table '{name}' exists already.")));
+        }
+        let id = snapshot.next_table_id;
+        snapshot.next_table_id = TableId(id.0 + 1);
+        let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
+        let mut batch = Batch::new();
+        store::put_table(&mut batch, &definition, snapshot.next_table_id, now);
+        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
+        self.publish(batch, snapshot).await?;
+        Ok(format!("{table_type} table '{name}' created"))
+    }
+
+    async fn drop_table(
+        &self,
+        name: &QualifiedTableName,
+        table_type: Option<TableType>,
+        if_exists: bool,
+    ) -> Result<String> {
+        let mut snapshot = self.copy();
+        let entry = match snapshot.table(name) {
+            Ok(entry) => Arc::clone(entry),
+            Err(_) if if_exists => return Ok(format!("table '{name}' does not exist")),
+            Err(error) => return Err(error),
+        };
+        if let Some(expected) = table_type
+            && expected != entry.table_type()
+        {
+            return Err(Error::new(
+                ErrorCode::TableNotFound,
+                format!("Table '{name}' is a {} table, not a {expected} table.", entry.table_type()),
+            ));
+        }
+        let mut batch = Batch::new();
+        store::delete_table(&mut batch, entry.id());
+        snapshot.tables.remove(name);
+        // Nobody commits to it from here on; whoever comes later finds it gone.
+        let gate = self.runtime.committer().close_gate(entry.id()).await;
+        self.publish(batch, snapshot).await?;
+        drop(gate);
+        self.runtime.committer().forget_table(entry.id());
+        Ok(format!("table '{name}' dropped"))
+    }
+
+    /// The namespace that is there from the first start.
+    async fn ensure_default_namespace(&self) -> Result<()> {
+        let name = NamespaceId::default_namespace();
+        // Only a data directory without any: an operator may have dropped it.
+        if self.runtime.catalog().namespaces.is_empty() {
+            self.create_namespace(name, true, now_micros()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct CatalogActor;
+
+impl Actor for CatalogActor {
+    type Msg = CatalogMsg;
+    type State = CatalogState;
+    type Arguments = CatalogArgs;
+
+    async fn pre_start(&self, _: ActorRef<CatalogMsg>, args: CatalogArgs) -> Result<CatalogState, ActorProcessingErr> {
+        // What is in the backend is the truth: one that ended between write and swap left the snapshot behind.
+        args.runtime.reload_catalog().await?;
+        let state = CatalogState { runtime: args.runtime, gauges: args.gauges };
+        state.ensure_default_namespace().await?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<CatalogMsg>,
+        message: CatalogMsg,
+        state: &mut CatalogState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.gauges.taken();
+        match message {
+            CatalogMsg::Apply { ddl, reply } => {
+                let result = state.apply(*ddl).await;
+                // The caller may have given up; what was done is done.
+                let _ = reply.send(result);
+            }
+        }
+        Ok(())
+    }
+}

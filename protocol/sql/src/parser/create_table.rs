@@ -1,0 +1,185 @@
+//! `CREATE TABLE`.
+
+use std::collections::HashSet;
+
+use kalamdb_commons::{ColumnName, Error, ErrorCode, Result, TableType};
+use sqlparser::ast::{ColumnOption, Ident};
+use sqlparser::tokenizer::Token;
+
+use super::input::Input;
+use super::{constants, names, options, refused};
+use crate::limits::{MAX_COLUMNS, too_many_columns};
+use crate::{ColumnSpec, CreateTable, DefaultClause, column_type_of};
+
+/// What follows `CREATE … TABLE`.
+pub(super) fn create_table(input: &mut Input<'_>, leading_type: Option<TableType>) -> Result<CreateTable> {
+    let if_not_exists = input.take_words(&["IF", "NOT", "EXISTS"]);
+    let name = names::changed_table_name(input)?;
+    if let Some(word @ ("AS" | "LIKE" | "PARTITION" | "USING")) = input.peek_word().as_deref() {
+        return Err(refused::never(input, &format!("CREATE TABLE … {word}")));
+    }
+    let mut body = Body::default();
+    input.expect_token(&Token::LParen)?;
+    loop {
+        body.element(input)?;
+        if !input.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    input.expect_token(&Token::RParen)?;
+    let (table_type, table_options) = options::table_options(input, leading_type)?;
+    let primary_key = body.primary_key(input)?;
+    let columns = body.columns.into_iter().map(|mut column| {
+        column.nullable &= !primary_key.contains(&column.name);
+        column
+    });
+    let table = CreateTable {
+        name,
+        table_type,
+        if_not_exists,
+        columns: columns.collect(),
+        primary_key,
+        options: table_options,
+    };
+    match table.table_type {
+        TableType::User | TableType::Shared => Ok(table),
+        TableType::Stream => Err(refused::not_yet(input, "CREATE STREAM TABLE")),
+    }
+}
+
+/// The columns and constraints as they are read.
+#[derive(Default)]
+struct Body {
+    columns: Vec<ColumnSpec>,
+    names: HashSet<String>,
+    /// From the column's own clause or the table's.
+    key: Option<Vec<Ident>>,
+    /// Columns said to take NULL.
+    said_nullable: HashSet<String>,
+}
+
+impl Body {
+    /// A column or a table constraint.
+    fn element(&mut self, input: &mut Input<'_>) -> Result<()> {
+        if input.take_words(&["PRIMARY", "KEY"]) {
+            let columns = key_columns(input)?;
+            return self.set_key(input, columns);
+        }
+        if let Some(word @ ("UNIQUE" | "CHECK" | "FOREIGN" | "CONSTRAINT" | "LIKE")) = input.peek_word().as_deref() {
+            return Err(refused::never(input, &format!("{word} in CREATE TABLE")));
+        }
+        if self.columns.len() >= MAX_COLUMNS {
+            return Err(input.here(too_many_columns()));
+        }
+        let ident = input.expect_ident("a column")?;
+        let name = names::new_column(&ident)?;
+        if !self.names.insert(name.as_str().to_owned()) {
+            let error = Error::new(ErrorCode::Conflict, format!("column '{name}' is declared twice"));
+            return Err(names::at(error, ident.span));
+        }
+        self.column(input, &ident, name)
+    }
+
+    fn column(&mut self, input: &mut Input<'_>, ident: &Ident, name: ColumnName) -> Result<()> {
+        let position = input.position();
+        if !matches!(input.source().token(input.index()), Some(Token::Word(_))) {
+            return Err(input.unexpected(&format!("the type of column '{name}'")));
+        }
+        let sql_type = input.parse(|parser| parser.parse_data_type())?;
+        let column_type = column_type_of(&sql_type).map_err(|error| error.at(position.line, position.column))?;
+        let mut nullability: Option<bool> = None;
+        let mut default: Option<DefaultClause> = None;
+        loop {
+            if input.take_words(&["NOT", "NULL"]) {
+                once(input, nullability.replace(false), "NULL or NOT NULL")?;
+            } else if input.take_word("NULL") {
+                once(input, nullability.replace(true), "NULL or NOT NULL")?;
+            } else if input.take_words(&["PRIMARY", "KEY"]) {
+                self.set_key(input, vec![ident.clone()])?;
+            } else if input.peek_word().as_deref() == Some("DEFAULT") {
+                let begin = input.index() + 1;
+                let option = input.parse(|parser| parser.parse_optional_column_option())?;
+                let Some(ColumnOption::Default(value)) = option else { return Err(input.unexpected("a DEFAULT")) };
+                let text = input.source().text(begin..input.index());
+                let place = input.source().position_of(begin);
+                let clause = constants::default_clause(value, text, &name, column_type)
+                    .map_err(|error| error.at(place.line, place.column))?;
+                once(input, default.replace(clause), "DEFAULT")?;
+            } else {
+                break;
+            }
+        }
+        match input.source().token(input.index()) {
+            Some(Token::Comma | Token::RParen) => {}
+            Some(Token::Word(word)) if is_foreign_option(&word.value) => {
+                let word = word.value.to_ascii_uppercase();
+                return Err(refused::never(input, &format!("{word} in a column")));
+            }
+            _ => return Err(input.unexpected("NOT NULL, DEFAULT, PRIMARY KEY, ',' or ')'")),
+        }
+        if nullability == Some(true) {
+            self.said_nullable.insert(name.as_str().to_owned());
+        }
+        self.columns.push(ColumnSpec { name, column_type, nullable: nullability != Some(false), default });
+        Ok(())
+    }
+
+    fn set_key(&mut self, input: &Input<'_>, columns: Vec<Ident>) -> Result<()> {
+        once(input, self.key.replace(columns), "PRIMARY KEY")
+    }
+
+    /// The key's columns: declared, distinct, and not said to take NULL.
+    fn primary_key(&self, input: &Input<'_>) -> Result<Vec<ColumnName>> {
+        let mut key: Vec<ColumnName> = Vec::new();
+        for ident in self.key.iter().flatten() {
+            let name = names::folded(ident);
+            let error = match self.columns.iter().find(|column| column.name.as_str() == name) {
+                None => Error::new(ErrorCode::ColumnNotFound, format!("column '{name}' of the primary key is not declared")),
+                Some(column) if key.contains(&column.name) => {
+                    Error::new(ErrorCode::InvalidSql, format!("column '{name}' is in the primary key twice"))
+                }
+                Some(_) if self.said_nullable.contains(&name) => {
+                    Error::new(ErrorCode::InvalidSql, format!("column '{name}' of the primary key cannot take NULL"))
+                }
+                Some(column) => {
+                    key.push(column.name.clone());
+                    continue;
+                }
+            };
+            return Err(names::at(input.at_start(error), ident.span));
+        }
+        Ok(key)
+    }
+}
+
+fn key_columns(input: &mut Input<'_>) -> Result<Vec<Ident>> {
+    input.expect_token(&Token::LParen)?;
+    let mut columns = Vec::new();
+    loop {
+        columns.push(input.expect_ident("a column of the primary key")?);
+        if columns.len() > MAX_COLUMNS {
+            return Err(input.here(too_many_columns()));
+        }
+        if !input.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    input.expect_token(&Token::RParen)?;
+    Ok(columns)
+}
+
+fn once<T>(input: &Input<'_>, earlier: Option<T>, clause: &str) -> Result<()> {
+    match earlier {
+        None => Ok(()),
+        Some(_) => Err(input.here(Error::new(ErrorCode::InvalidSql, format!("{clause} is said twice")))),
+    }
+}
+
+/// Clauses of columns elsewhere.
+fn is_foreign_option(word: &str) -> bool {
+    let words = [
+        "AS", "AUTOINCREMENT", "AUTO_INCREMENT", "CHARACTER", "CHECK", "COLLATE", "COMMENT", "CONSTRAINT", "GENERATED",
+        "IDENTITY", "ON", "REFERENCES", "STORAGE", "UNIQUE",
+    ];
+    words.iter().any(|foreign| word.eq_ignore_ascii_case(foreign))
+}

@@ -1,0 +1,210 @@
+//! A statement's tokens, read from left to right, with errors that know their place.
+
+use kalamdb_commons::{Error, ErrorCode, Position, Result};
+use sqlparser::ast::Ident;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+use crate::dialect::{KalamDialect, within_budget};
+use crate::source::Source;
+
+/// Depth of sqlparser's own recursion, which counts up to four per level of nesting and one per
+/// operator; the limits on tokens come first.
+const RECURSION_LIMIT: usize = 12_000;
+/// Longest message from sqlparser, in characters: it quotes tokens, which may be large.
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// The rest of a statement.
+pub(super) struct Input<'a> {
+    source: &'a Source<'a>,
+    parser: Parser<'a>,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(source: &'a Source<'a>, dialect: &'a KalamDialect) -> Self {
+        let parser = Parser::new(dialect)
+            .with_recursion_limit(RECURSION_LIMIT)
+            .with_tokens_with_locations(source.to_parser_tokens());
+        Self { source, parser }
+    }
+
+    /// All of the statement.
+    pub(super) fn source(&self) -> &'a Source<'a> {
+        self.source
+    }
+
+    /// How many tokens were read.
+    pub(super) fn index(&self) -> usize {
+        self.parser.index().min(self.source.tokens().len())
+    }
+
+    /// Where the next token stands.
+    pub(super) fn position(&self) -> Position {
+        self.source.position_of(self.index())
+    }
+
+    /// Reads with sqlparser.
+    pub(super) fn parse<T>(&mut self, parse: impl FnOnce(&mut Parser<'a>) -> Result<T, ParserError>) -> Result<T> {
+        match within_budget(|| parse(&mut self.parser)) {
+            Some(Ok(parsed)) => Ok(parsed),
+            Some(Err(error)) => Err(self.syntax_error(&error)),
+            None => {
+                let message = "too many ways to read this statement: it has too many brackets within brackets";
+                Err(self.at_start(Error::new(ErrorCode::InvalidSql, message)))
+            }
+        }
+    }
+
+    /// The next token, where it is an unquoted word, in upper case.
+    pub(super) fn peek_word(&self) -> Option<String> {
+        self.word_at(0)
+    }
+
+    /// As [`Self::peek_word`], some tokens further on.
+    pub(super) fn word_at(&self, ahead: usize) -> Option<String> {
+        match self.source.token(self.index() + ahead) {
+            Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.value.to_ascii_uppercase()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn peek_open_paren(&self) -> bool {
+        self.source.token(self.index()) == Some(&Token::LParen)
+    }
+
+    /// Whether the next token is this word, which is read then.
+    pub(super) fn take_word(&mut self, word: &str) -> bool {
+        let taken = self.peek_word().as_deref() == Some(word);
+        if taken {
+            self.parser.advance_token();
+        }
+        taken
+    }
+
+    /// Whether the next tokens are these words, which are read then.
+    pub(super) fn take_words(&mut self, words: &[&str]) -> bool {
+        let taken = words.iter().enumerate().all(|(ahead, word)| self.word_at(ahead).as_deref() == Some(*word));
+        if taken {
+            for _ in words {
+                self.parser.advance_token();
+            }
+        }
+        taken
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Result<()> {
+        if self.take_word(word) { Ok(()) } else { Err(self.unexpected(word)) }
+    }
+
+    /// Whether the next token is this one, which is read then.
+    pub(super) fn take_token(&mut self, token: &Token) -> bool {
+        let taken = self.source.token(self.index()) == Some(token);
+        if taken {
+            self.parser.advance_token();
+        }
+        taken
+    }
+
+    pub(super) fn expect_token(&mut self, token: &Token) -> Result<()> {
+        if self.take_token(token) { Ok(()) } else { Err(self.unexpected(&format!("'{token}'"))) }
+    }
+
+    /// The next token, which must be a word.
+    pub(super) fn expect_ident(&mut self, what: &str) -> Result<Ident> {
+        match self.source.token(self.index()) {
+            Some(Token::Word(_)) => self.parse(Parser::parse_identifier),
+            _ => Err(self.unexpected(what)),
+        }
+    }
+
+    /// The next token, whatever it is.
+    pub(super) fn next_token(&mut self) -> Option<&'a Token> {
+        let source = self.source;
+        let token = source.token(self.index());
+        self.parser.advance_token();
+        token
+    }
+
+    pub(super) fn expect_end(&self) -> Result<()> {
+        if self.index() == self.source.tokens().len() { Ok(()) } else { Err(self.unexpected("the end of the statement")) }
+    }
+
+    /// An error that says what was expected instead of the next token.
+    pub(super) fn unexpected(&self, expected: &str) -> Error {
+        let index = self.index();
+        let found = if index == self.source.tokens().len() {
+            "the end of the statement".to_owned()
+        } else {
+            shortened(self.source.text(index..index + 1))
+        };
+        self.at(Error::new(ErrorCode::InvalidSql, format!("expected {expected}, found {found}")), index)
+    }
+
+    /// An error at the next token.
+    pub(super) fn here(&self, error: Error) -> Error {
+        self.at(error, self.index())
+    }
+
+    /// An error about the statement as a whole.
+    pub(super) fn at_start(&self, error: Error) -> Error {
+        self.at(error, 0)
+    }
+
+    fn at(&self, error: Error, index: usize) -> Error {
+        let position = self.source.position_of(index);
+        error.at(position.line, position.column)
+    }
+
+    fn syntax_error(&self, error: &ParserError) -> Error {
+        let message = match error {
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+            ParserError::RecursionLimitExceeded => {
+                return self.at_start(Error::new(ErrorCode::InvalidSql, "the statement is nested too deep"));
+            }
+        };
+        let (text, position) = split_place(message);
+        let text = text.replace("Expected: ", "expected ").replace("found: EOF", "found the end of the statement");
+        let text = text.replace("found: ", "found ");
+        let error = Error::new(ErrorCode::InvalidSql, shortened(&text));
+        match position {
+            Some(position) => error.at(position.line, position.column),
+            None => self.here(error),
+        }
+    }
+}
+
+/// sqlparser puts the place at the end of its message.
+fn split_place(message: &str) -> (&str, Option<Position>) {
+    let place = message.rsplit_once(" at Line: ").and_then(|(text, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((text, Position { line: line.parse().ok()?, column: column.parse().ok()? }))
+    });
+    place.map_or((message, None), |(text, position)| (text, Some(position)))
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_MESSAGE_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_taken_from_messages() {
+        let place = Position { line: 3, column: 14 };
+        assert_eq!(split_place("Expected: x, found: y at Line: 3, Column: 14"), ("Expected: x, found: y", Some(place)));
+        assert_eq!(split_place("no place"), ("no place", None));
+        assert_eq!(split_place("odd at Line: x, Column: 1"), ("odd at Line: x, Column: 1", None));
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        assert_eq!(shortened(&"é".repeat(1000)).chars().count(), MAX_MESSAGE_CHARS + 1);
+        assert_eq!(shortened("short"), "short");
+    }
+}

@@ -1,0 +1,196 @@
+//! The options of a table: `WITH (name = 'value', …)`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use kalamdb_commons::{Error, ErrorCode, Result, TableName, TableType, parse_duration};
+use sqlparser::tokenizer::Token;
+
+use super::input::Input;
+use super::names;
+use crate::{Access, TableOptions};
+
+/// Most shards of `hash:N`.
+const MAX_SHARDS: u32 = 65_536;
+/// Variables of a path template.
+const TEMPLATE_VARIABLES: [&str; 5] = ["storageLocation", "namespace", "tableName", "userId", "shard"];
+
+/// The kind of table and its options; `leading_type` is the kind where a word before TABLE said it.
+pub(super) fn table_options(
+    input: &mut Input<'_>,
+    leading_type: Option<TableType>,
+) -> Result<(TableType, TableOptions)> {
+    let given = if input.take_word("WITH") { list(input)? } else { Vec::new() };
+    let mut table_type = leading_type;
+    for option in given.iter().filter(|option| option.name == "type") {
+        let named: TableType = option.value.parse().map_err(|error| option.at(error))?;
+        if leading_type.is_some_and(|leading| leading != named) {
+            return Err(option.invalid("contradicts the word before TABLE".to_owned()));
+        }
+        table_type = Some(named);
+    }
+    let Some(table_type) = table_type else {
+        let message = "a table has a type: CREATE USER TABLE, CREATE SHARED TABLE, or WITH (type = 'user' | 'shared')";
+        return Err(input.at_start(Error::new(ErrorCode::InvalidOption, message)));
+    };
+    let mut options = TableOptions::default();
+    for option in given.iter().filter(|option| option.name != "type") {
+        option.check_fits(table_type)?;
+        option.apply(table_type, &mut options)?;
+    }
+    Ok((table_type, options))
+}
+
+fn list(input: &mut Input<'_>) -> Result<Vec<Given>> {
+    input.expect_token(&Token::LParen)?;
+    let mut options: Vec<Given> = Vec::new();
+    let mut seen = HashSet::new();
+    loop {
+        let position = input.position();
+        let name = names::folded(&input.expect_ident("an option")?);
+        input.expect_token(&Token::Eq)?;
+        let value = match input.source().token(input.index()) {
+            Some(Token::SingleQuotedString(text)) => text.clone(),
+            Some(Token::Number(text, false)) => text.clone(),
+            _ => return Err(input.unexpected("a value in single quotes")),
+        };
+        input.next_token();
+        let option = Given { name, value, line: position.line, column: position.column };
+        if !seen.insert(option.name.clone()) {
+            return Err(option.invalid("is given twice".to_owned()));
+        }
+        options.push(option);
+        if !input.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    input.expect_token(&Token::RParen)?;
+    Ok(options)
+}
+
+/// An option as it was written.
+struct Given {
+    name: String,
+    value: String,
+    line: u64,
+    column: u64,
+}
+
+impl Given {
+    fn at(&self, error: Error) -> Error {
+        error.at(self.line, self.column)
+    }
+
+    fn invalid(&self, what: String) -> Error {
+        let name: String = self.name.chars().take(80).collect();
+        self.at(Error::new(ErrorCode::InvalidOption, format!("option '{name}' {what}")))
+    }
+
+    fn wrong_value(&self, allowed: &str) -> Error {
+        let value: String = self.value.chars().take(80).collect();
+        self.invalid(format!("cannot be {value:?}: {allowed}"))
+    }
+
+    /// Whether tables of a kind have such an option.
+    fn check_fits(&self, table_type: TableType) -> Result<()> {
+        let known: &[&str] = match table_type {
+            TableType::User => &["flush_interval", "flush_rows", "storage", "sharding", "path_template"],
+            TableType::Shared => &["flush_interval", "flush_rows", "storage", "sharding", "path_template", "access"],
+            TableType::Stream => &["ttl", "max_rows"],
+        };
+        if known.contains(&self.name.as_str()) {
+            return Ok(());
+        }
+        Err(self.invalid(format!("is none of a {table_type} table: it has {}", known.join(", "))))
+    }
+
+    fn apply(&self, table_type: TableType, options: &mut TableOptions) -> Result<()> {
+        match self.name.as_str() {
+            "flush_interval" if self.value.eq_ignore_ascii_case("off") => options.flush_interval = Some(None),
+            "flush_interval" => options.flush_interval = Some(Some(self.duration("a duration like '30s', or 'off'")?)),
+            "flush_rows" => options.flush_rows = Some(self.count()?),
+            "storage" => options.storage = Some(self.storage()?),
+            "sharding" => options.sharding = Some(self.sharding()?),
+            "path_template" => options.path_template = Some(self.template(table_type)?),
+            "access" => options.access = Some(self.access()?),
+            "ttl" => options.ttl = Some(self.duration("a duration like '10s'")?),
+            "max_rows" => options.max_rows = Some(self.count()?),
+            _ => return Err(self.invalid("is unknown".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn duration(&self, allowed: &str) -> Result<Duration> {
+        parse_duration(&self.value).filter(|duration| !duration.is_zero()).ok_or_else(|| self.wrong_value(allowed))
+    }
+
+    fn count(&self) -> Result<u64> {
+        let count: Option<u64> = self.value.parse().ok();
+        // No counter of rows goes beyond i64.
+        count
+            .filter(|count| (1..=i64::MAX.unsigned_abs()).contains(count))
+            .ok_or_else(|| self.wrong_value("a whole number of 1 or more"))
+    }
+
+    fn storage(&self) -> Result<String> {
+        // The rules for names are those of tables.
+        TableName::new(&self.value)
+            .map(|name| name.as_str().to_ascii_lowercase())
+            .map_err(|_| self.wrong_value("the name of a storage"))
+    }
+
+    fn sharding(&self) -> Result<String> {
+        let lower = self.value.to_ascii_lowercase();
+        let shards = lower.strip_prefix("hash:").and_then(|number| number.parse::<u32>().ok());
+        match (lower.as_str(), shards) {
+            ("alphabetic" | "none", _) => Ok(lower),
+            (_, Some(shards)) if (1..=MAX_SHARDS).contains(&shards) => Ok(format!("hash:{shards}")),
+            _ => Err(self.wrong_value(&format!("'alphabetic', 'none' or 'hash:N' with N from 1 to {MAX_SHARDS}"))),
+        }
+    }
+
+    fn access(&self) -> Result<Access> {
+        match self.value.to_ascii_lowercase().as_str() {
+            "public" => Ok(Access::Public),
+            "private" => Ok(Access::Private),
+            _ => Err(self.wrong_value("'public' or 'private'")),
+        }
+    }
+
+    fn template(&self, table_type: TableType) -> Result<String> {
+        let variables = template_variables(&self.value).ok_or_else(|| self.wrong_value("'{' and '}' come in pairs"))?;
+        if let Some(unknown) = variables.iter().find(|variable| !TEMPLATE_VARIABLES.contains(variable)) {
+            let unknown: String = unknown.chars().take(80).collect();
+            let allowed = format!("{{{unknown}}} is none of {{{}}}", TEMPLATE_VARIABLES.join("}, {"));
+            return Err(self.wrong_value(&allowed));
+        }
+        match (table_type.is_per_user(), variables.contains(&"userId")) {
+            (true, false) => return Err(self.wrong_value("the template of a user table has {userId}")),
+            (false, true) => return Err(self.wrong_value("the rows of a shared table have no {userId}")),
+            (true, true) | (false, false) => {}
+        }
+        let inside = self.value.strip_prefix("{storageLocation}/");
+        let safe = inside.is_some_and(|path| {
+            !variables.iter().skip(1).any(|variable| *variable == "storageLocation")
+                && !path.contains(|character: char| character.is_control() || character == '\\')
+                && !path.split('/').any(|part| part == "." || part == "..")
+        });
+        if safe { Ok(self.value.clone()) } else { Err(self.wrong_value("it begins with {storageLocation}/ and stays below it")) }
+    }
+}
+
+/// The names between braces; none where braces are not in pairs.
+fn template_variables(template: &str) -> Option<Vec<&str>> {
+    let mut variables = Vec::new();
+    let mut rest = template;
+    while let Some(open) = rest.find(['{', '}']) {
+        let inner = rest.get(open..)?.strip_prefix('{')?;
+        let close = inner.find(['{', '}'])?;
+        variables.push(inner.get(..close)?);
+        rest = inner.get(close..)?.strip_prefix('}')?;
+    }
+    Some(variables)
+}
+
+#[cfg(test)]
+mod tests;

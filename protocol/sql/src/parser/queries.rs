@@ -1,0 +1,88 @@
+//! Queries: sqlparser's, less what changes data or means nothing here.
+
+use kalamdb_commons::{Error, ErrorCode, Result};
+use sqlparser::ast::{Query, SelectItem, SetExpr};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
+
+use super::input::Input;
+use super::refused;
+use crate::Statement;
+
+/// `SELECT`, `WITH … SELECT`, `VALUES`, in brackets or not.
+pub(super) fn query(input: &mut Input<'_>) -> Result<Statement> {
+    refuse_clauses(input, false)?;
+    let query = input.parse(|parser| parser.parse_query())?;
+    check(input, &query)?;
+    Ok(Statement::Query(query))
+}
+
+/// Refuses what the engine would take and the contract does not have, at any depth.
+pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<()> {
+    let source = input.source();
+    let begin = input.index();
+    let keyword_at = |index: usize| match source.token(index) {
+        Some(Token::Word(word)) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    for index in begin..source.tokens().len() {
+        let named = index.checked_sub(1).is_some_and(|before| {
+            source.token(before) == Some(&Token::Period) || keyword_at(before) == Keyword::AS
+        });
+        if named {
+            continue;
+        }
+        let what = match (keyword_at(index), keyword_at(index + 1)) {
+            (Keyword::INTO, _) if !(insert && index == begin + 1) => "INTO in a query",
+            (Keyword::FOR, Keyword::UPDATE | Keyword::SHARE | Keyword::NO | Keyword::KEY) => "row locks (FOR UPDATE, FOR SHARE)",
+            (Keyword::OPERATOR, _) if source.token(index + 1) == Some(&Token::LParen) => "OPERATOR()",
+            _ => continue,
+        };
+        let position = source.position_of(index);
+        return Err(refused::never(input, what).at(position.line, position.column));
+    }
+    Ok(())
+}
+
+/// Refuses what is a query to sqlparser only.
+pub(super) fn check(input: &Input<'_>, query: &Query) -> Result<()> {
+    let ctes = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| cte.query.body.as_ref());
+    for body in std::iter::once(query.body.as_ref()).chain(ctes) {
+        match body {
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                return Err(refused::never(input, "INSERT, UPDATE, DELETE or MERGE in a query"));
+            }
+            SetExpr::Table(_) => return Err(refused::never(input, "TABLE as a query: use SELECT * FROM")),
+            SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_) => {}
+        }
+    }
+    if let SetExpr::Values(values) = query.body.as_ref() {
+        check_rows(input, values.rows.iter().map(|row| row.content.len()))?;
+    }
+    Ok(())
+}
+
+/// Rows of VALUES are of one width; answers which.
+pub(super) fn check_rows(input: &Input<'_>, mut widths: impl Iterator<Item = usize>) -> Result<usize> {
+    let first = widths.next().unwrap_or_default();
+    match widths.find(|width| *width != first) {
+        None => Ok(first),
+        Some(other) => {
+            let message = format!("rows of VALUES have one length: the first has {first} values, another {other}");
+            Err(input.at_start(Error::new(ErrorCode::InvalidSql, message)))
+        }
+    }
+}
+
+/// The select list that names a query's columns.
+pub(super) fn leftmost_list(body: &SetExpr) -> Option<&[SelectItem]> {
+    let mut body = body;
+    loop {
+        match body {
+            SetExpr::Select(select) => return Some(&select.projection),
+            SetExpr::Query(query) => body = &query.body,
+            SetExpr::SetOperation { left, .. } => body = left,
+            _ => return None,
+        }
+    }
+}

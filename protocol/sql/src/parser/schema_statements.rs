@@ -1,0 +1,67 @@
+//! Namespaces and tables: CREATE, DROP, SHOW, DESCRIBE.
+
+use kalamdb_commons::{Result, TableType};
+
+use super::input::Input;
+use super::{create_table, names, refused};
+use crate::Statement;
+
+/// `CREATE …`
+pub(super) fn create(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("CREATE")?;
+    if input.take_word("NAMESPACE") {
+        let if_not_exists = input.take_words(&["IF", "NOT", "EXISTS"]);
+        return Ok(Statement::CreateNamespace { name: names::own_namespace(input)?, if_not_exists });
+    }
+    match take_table(input) {
+        Some(table_type) => create_table::create_table(input, table_type).map(Statement::CreateTable),
+        None => Err(refused::object(input, "CREATE")),
+    }
+}
+
+/// `DROP …`
+pub(super) fn drop(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("DROP")?;
+    if input.take_word("NAMESPACE") {
+        let if_exists = input.take_words(&["IF", "EXISTS"]);
+        let name = names::own_namespace(input)?;
+        return Ok(Statement::DropNamespace { name, if_exists, cascade: input.take_word("CASCADE") });
+    }
+    match take_table(input) {
+        Some(table_type) => {
+            let if_exists = input.take_words(&["IF", "EXISTS"]);
+            Ok(Statement::DropTable { table: names::changed_table_name(input)?, table_type, if_exists })
+        }
+        None => Err(refused::object(input, "DROP")),
+    }
+}
+
+/// `SHOW …`
+pub(super) fn show(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("SHOW")?;
+    if input.take_word("NAMESPACES") {
+        return Ok(Statement::ShowNamespaces);
+    }
+    if input.take_word("TABLES") {
+        let namespace = if input.take_word("IN") { Some(names::namespace(input)?) } else { None };
+        return Ok(Statement::ShowTables { namespace });
+    }
+    Err(refused::shown(input))
+}
+
+/// `DESCRIBE t`
+pub(super) fn describe(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("DESCRIBE")?;
+    Ok(Statement::Describe { table: names::own_table_name(input)? })
+}
+
+/// `[USER | SHARED | STREAM] TABLE`: the kind it names, where it is a table at all.
+fn take_table(input: &mut Input<'_>) -> Option<Option<TableType>> {
+    if input.take_word("TABLE") {
+        return Some(None);
+    }
+    [("USER", TableType::User), ("SHARED", TableType::Shared), ("STREAM", TableType::Stream)]
+        .into_iter()
+        .find(|(word, _)| input.take_words(&[word, "TABLE"]))
+        .map(|(_, table_type)| Some(table_type))
+}

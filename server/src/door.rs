@@ -1,0 +1,71 @@
+//! HTTP in, HTTP out: the accept loop, the filters, and how an answer looks.
+//!
+//! A request goes connection → `service` (request id, CORS, panics) → `routes` (warp filters) → a
+//! handler, which asks the engine and nothing else. A client that goes away takes its handler with it: the
+//! dropped call cancels the statement. A panic in one request is that request's 500 and nobody else's.
+//!
+//! What a client can hold is bounded: connections, the time and size of a request's head, the time, size
+//! and sum of all bodies, the time a connection may idle or refuse to read its answer.
+
+mod answer;
+mod body;
+mod connection;
+mod context;
+mod cors;
+mod listener;
+mod rejection;
+mod routes;
+mod service;
+mod sql;
+mod status;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kalamdb_commons::Result;
+use kalamdb_commons::settings::Settings;
+use kalamdb_core::Engine;
+
+use crate::auth::Authenticator;
+use body::BodyReader;
+use cors::Cors;
+
+pub(crate) use listener::{Connections, accept};
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Door {
+    settings: Arc<Settings>,
+    engine: Engine,
+    authenticator: Authenticator,
+    bodies: BodyReader,
+    cors: Cors,
+    stopping: AtomicBool,
+}
+
+impl Door {
+    pub(crate) fn new(settings: Arc<Settings>, engine: Engine, authenticator: Authenticator) -> Self {
+        Self {
+            bodies: BodyReader::new(&settings.server),
+            cors: Cors::new(&settings.server.cors_origins),
+            settings,
+            engine,
+            authenticator,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on connections end with their answer.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.engine.refuse_new();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// What a handler gives: an answer, or an error to be answered in the one way errors are.
+type Handled = Result<warp::reply::Response>;

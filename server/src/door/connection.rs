@@ -1,0 +1,175 @@
+//! One connection from its first byte to its last.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kalamdb_commons::{Error, ErrorCode};
+use kalamdb_wire::ErrorBody;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::context::RequestId;
+use super::service::Service;
+use super::stream::{Phase, PhaseCell, WatchedStream};
+
+/// A request's head, in bytes, and what hyper buffers of a body at a time.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// How long a connection may wait for its next request, or refuse to read its answer.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may go on sending after its answer, so that it is not lost by a reset.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much of that is read.
+const LINGER_BYTES: usize = 64 << 20;
+
+/// What a connection is served with.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectionArgs {
+    /// The other end.
+    pub(super) peer: IpAddr,
+    /// For a request's head.
+    pub(super) header_timeout: Duration,
+    /// Cancelled: finish the request at hand, then close.
+    pub(super) finish: CancellationToken,
+}
+
+/// Why a connection is no longer served.
+enum End {
+    /// Closed by either side, or broken.
+    Closed,
+    /// The client was too slow.
+    TooSlow(Phase),
+}
+
+/// Serves a connection to its end. Dropping the call closes the socket at once.
+pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs) {
+    let phase = PhaseCell::opened();
+    let mut phases = phase.subscribe();
+    let stream = TokioIo::new(WatchedStream::new(tcp, phase.clone()));
+    let answer = {
+        let phase = phase.clone();
+        service_fn(move |request| service.clone().answer(request, args.peer, phase.clone()))
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Ours knows an idle connection from a slow request.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
+        .serve_connection(stream, answer);
+
+    let mut finishing = false;
+    let end = loop {
+        let now = *phases.borrow_and_update();
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                break End::Closed;
+            }
+            () = too_slow(now, args.header_timeout) => break End::TooSlow(now),
+            _ = phases.changed() => {}
+            () = args.finish.cancelled(), if !finishing => {
+                finishing = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let (tcp, held_back) = connection.into_parts().io.into_inner().into_inner();
+    let farewell = match end {
+        End::TooSlow(Phase::Head(_)) => {
+            Some((ErrorCode::RequestTimeout, "the request's head was not finished in time"))
+        }
+        End::Closed if held_back => {
+            Some((ErrorCode::InvalidRequest, "this is not an HTTP/1.1 request, or its head is larger than 64 KiB"))
+        }
+        End::Closed | End::TooSlow(_) => None,
+    };
+    close(tcp, farewell, &args.finish).await;
+}
+
+/// Ends when a client has kept the connection waiting for too long.
+async fn too_slow(phase: Phase, header_timeout: Duration) {
+    match deadline(phase, header_timeout) {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn deadline(phase: Phase, header_timeout: Duration) -> Option<Instant> {
+    match phase {
+        Phase::Opened(since) | Phase::Head(since) => Some(since + header_timeout),
+        Phase::Idle(since) => Some(since + IDLE_TIMEOUT),
+        // A statement has its own bound, and so has the body.
+        Phase::Request => None,
+    }
+}
+
+/// Says the last word, if there is one, and closes so that the client can read what was said.
+async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: &CancellationToken) {
+    let goodbye = async {
+        if let Some((code, message)) = farewell {
+            tcp.write_all(&raw_refusal(code, message)).await?;
+        }
+        tcp.shutdown().await?;
+        let mut rest = vec![0; 16 << 10];
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            match tcp.read(&mut rest).await? {
+                0 => break,
+                length => read += length,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let waiting = timeout(LINGER_TIMEOUT, goodbye);
+    tokio::select! {
+        // A client that is gone already needs no goodbye.
+        _ = waiting => {}
+        () = finish.cancelled() => {}
+    }
+}
+
+fn raw_refusal(code: ErrorCode, message: &str) -> Vec<u8> {
+    let body = ErrorBody::new(&Error::new(code, message), None, Vec::new()).to_json();
+    let reason = hyper::StatusCode::from_u16(code.http_status()).ok().and_then(|status| status.canonical_reason());
+    let head = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-request-id: {}\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        code.http_status(),
+        reason.unwrap_or_default(),
+        RequestId::new().as_str(),
+        body.len(),
+    );
+    let mut answer = head.into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_has_its_patience() {
+        let (now, header_timeout) = (Instant::now(), Duration::from_secs(10));
+        assert_eq!(deadline(Phase::Opened(now), header_timeout), Some(now + header_timeout));
+        assert_eq!(deadline(Phase::Head(now), header_timeout), Some(now + header_timeout));
+        assert_eq!(deadline(Phase::Idle(now), header_timeout), Some(now + IDLE_TIMEOUT));
+        assert_eq!(deadline(Phase::Request, header_timeout), None);
+    }
+
+    #[test]
+    fn a_raw_refusal_is_a_whole_answer() {
+        let text = String::from_utf8(raw_refusal(ErrorCode::RequestTimeout, "slow")).expect("UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{head}");
+        assert!(head.contains("x-request-id: ") && head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(body.contains("\"REQUEST_TIMEOUT\""), "{body}");
+    }
+}

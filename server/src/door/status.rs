@@ -1,0 +1,114 @@
+//! The status endpoints.
+
+use std::sync::Arc;
+
+use hyper::{HeaderMap, StatusCode};
+use kalamdb_commons::{Error, ErrorCode, Result, Role};
+use kalamdb_wire::{Health, Ready};
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::context::{RequestContext, RequestId};
+use super::{Door, Handled, answer};
+use crate::BUILD;
+use crate::auth::Caller;
+
+/// Children listed per group where the caller does not say.
+const DEFAULT_LIMIT: usize = 100;
+/// Children listed per group at most.
+const MAX_LIMIT: usize = 10_000;
+
+/// `GET /health`: a server that answers is alive.
+pub(super) fn health() -> Response {
+    let health = Health { status: "ok".into(), version: BUILD.version.into(), commit: BUILD.commit.into() };
+    object(&health).unwrap_or_else(|error| answer::refusal(&error, &RequestId::new()))
+}
+
+/// `GET /ready`: whether statements would be answered.
+pub(super) async fn ready(door: Arc<Door>, context: RequestContext) -> Response {
+    let result = if door.is_stopping() {
+        Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"))
+    } else if door.engine.ready().await {
+        object(&Ready { status: "ready".into() })
+    } else {
+        Err(Error::new(
+            ErrorCode::Overloaded,
+            "the server is not ready: the actor tree or the storage backend does not answer",
+        ))
+    };
+    result.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+/// `GET /api/actors?depth=&limit=`: the supervision tree.
+pub(super) async fn actors(door: Arc<Door>, context: RequestContext, headers: HeaderMap, query: String) -> Response {
+    let tree = async {
+        require_service(&door, &context, &headers)?;
+        let question = TreeQuestion::parse(&query)?;
+        object(&door.engine.actors(question.depth, question.limit))
+    };
+    tree.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+/// Status endpoints below `/api/` are for `service` and up.
+fn require_service(door: &Door, context: &RequestContext, headers: &HeaderMap) -> Result<()> {
+    let caller = Caller { peer: context.peer, headers, authority: context.authority.as_ref() };
+    match door.authenticator.authenticate(caller)?.role {
+        Role::Service | Role::Dba | Role::System => Ok(()),
+        Role::User => Err(Error::new(ErrorCode::Forbidden, "this needs the role service, dba or system")),
+    }
+}
+
+fn object<T: Serialize>(body: &T) -> Handled {
+    Ok(answer::json(StatusCode::OK, serde_json::to_vec(body).map_err(Error::internal)?))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct TreeQuestion {
+    depth: Option<usize>,
+    limit: usize,
+}
+
+impl TreeQuestion {
+    /// An empty value is as good as none; a parameter nobody knows is an error, as in a body.
+    fn parse(query: &str) -> Result<Self> {
+        let mut question = Self { depth: None, limit: DEFAULT_LIMIT };
+        for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+            let number = || {
+                value.parse::<usize>().map_err(|_| {
+                    Error::new(ErrorCode::InvalidRequest, format!("the query parameter {name} is not a whole number"))
+                })
+            };
+            match (name, value) {
+                ("" | "depth" | "limit", "") => {}
+                ("depth", _) => question.depth = Some(number()?),
+                ("limit", _) => question.limit = number()?.min(MAX_LIMIT),
+                _ => {
+                    let message = format!("unknown query parameter {name:?}: expected depth or limit");
+                    return Err(Error::new(ErrorCode::InvalidRequest, message));
+                }
+            }
+        }
+        Ok(question)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_says_how_much_of_the_tree() {
+        let parse = |query| TreeQuestion::parse(query).map(|question| (question.depth, question.limit)).ok();
+        assert_eq!(parse(""), Some((None, 100)));
+        assert_eq!(parse("depth=&limit="), Some((None, 100)));
+        assert_eq!(parse("depth=2&limit=5"), Some((Some(2), 5)));
+        assert_eq!(parse("limit=99999999"), Some((None, MAX_LIMIT)));
+        for bad in ["depth=x", "limit=-1", "dept=1", "depth=1&depth", "token=abc"] {
+            if bad == "depth=1&depth" {
+                assert_eq!(parse(bad), Some((Some(1), 100)));
+            } else {
+                assert_eq!(parse(bad), None, "{bad}");
+            }
+        }
+    }
+}

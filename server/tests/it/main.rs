@@ -1,0 +1,9 @@
+//! The door from outside: over a real server in this process, and over the program itself.
+
+mod auth;
+mod binary;
+mod cors;
+mod harness;
+mod limits;
+mod requests;
+mod stopping;

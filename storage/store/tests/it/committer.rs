@@ -1,0 +1,10 @@
+//! The committer: sequence numbers, premises, batches, group commit, gates.
+
+mod batches;
+mod concurrency;
+mod durability;
+mod faults;
+mod fixture;
+mod gates;
+mod premises;
+mod sequence;
