@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
 # An error inside $(…) of a loop would pass for "nothing found": make sure the graph resolves at all.
-cargo metadata --locked --format-version 1 >/dev/null
+host=$(rustc -vV | awk '$1 == "host:" {print $2}')
+cargo metadata --locked --format-version 1 --filter-platform "$host" >/dev/null
 breach() { printf 'border: %s\n' "$*" >&2; failed=1; }
 
 # Names of the workspace's crates that depend on $1 directly.
@@ -32,7 +33,9 @@ done
 if grep -nE '^(rocksdb|datafusion|arrow|arrow-schema|parquet|sqlparser|kalamdb-store|kalamdb-sql)\b' server/Cargo.toml; then
   breach 'server/Cargo.toml names the engine or the storage; it only translates frames'
 fi
-if git grep -nE '^\s*(pub )?use rocksdb|rocksdb::' -- '*.rs' ':!storage/store/src/backend/rocksdb*'; then
+# backend.rs re-exports what its module of that name makes; the store's own tests open foreign directories.
+if git grep -nE '^\s*(pub )?use rocksdb|rocksdb::' -- '*.rs' \
+  ':!storage/store/src/backend/rocksdb*' ':!storage/store/src/backend.rs' ':!storage/store/tests/*'; then
   breach 'RocksDB is named outside storage/store/src/backend/rocksdb'
 fi
 

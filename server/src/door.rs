@@ -21,11 +21,11 @@ mod status;
 mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kalamdb_commons::Result;
 use kalamdb_commons::settings::Settings;
 use kalamdb_core::Engine;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
 use body::BodyReader;
@@ -41,7 +41,7 @@ pub(crate) struct Door {
     authenticator: Authenticator,
     bodies: BodyReader,
     cors: Cors,
-    stopping: AtomicBool,
+    stopping: CancellationToken,
 }
 
 impl Door {
@@ -52,18 +52,18 @@ impl Door {
             settings,
             engine,
             authenticator,
-            stopping: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
         }
     }
 
-    /// From now on connections end with their answer.
+    /// From now on no statement is taken, no body is waited for, and connections end with their answer.
     pub(crate) fn begin_stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.cancel();
         self.engine.refuse_new();
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.is_cancelled()
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the server promises, one test per promise, over HTTP.
 
 mod batches;
+mod bounds;
+mod catalog;
 mod ddl;
 mod ddl_under_load;
 mod dml;
+mod formats;
 mod functions;
+mod idle;
 mod isolation;
 mod parameters;
 mod readme;

@@ -11,6 +11,8 @@ pub struct Answer {
     pub status: u16,
     /// The `X-Request-Id` header.
     pub request_id: Option<String>,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
     /// The body, `null` if it is no JSON.
     pub body: Value,
     /// The body as it came.

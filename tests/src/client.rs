@@ -184,10 +184,10 @@ impl Client {
         };
         let response = request.send().await?;
         let status = response.status().as_u16();
-        let request_id =
-            response.headers().get("x-request-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let (request_id, retry_after) = (header("x-request-id"), header("retry-after"));
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { asked, status, request_id, body, text })
+        Ok(Answer { asked, status, request_id, retry_after, body, text })
     }
 }

@@ -35,8 +35,6 @@ pub(crate) struct Limits {
     tokens: usize,
     /// Operators of the outer frames whose right side is open.
     outer_operators: usize,
-    /// How often a bracket opened where one had closed: `[1][1][1]`.
-    bracket_chain: usize,
     previous: Previous,
 }
 
@@ -61,7 +59,6 @@ impl Default for Limits {
             outer: Vec::new(),
             tokens: 0,
             outer_operators: 0,
-            bracket_chain: 0,
             previous: Previous::Other,
         }
     }
@@ -78,9 +75,6 @@ impl Limits {
             return Err(over(format!("a statement has at most {MAX_TOKENS} tokens")));
         }
         let role = self.role(token);
-        if !matches!(role, Role::Open | Role::Close) {
-            self.bracket_chain = 0;
-        }
         match role {
             Role::Open => self.open(Place::Bracket)?,
             Role::Case => self.open(Place::Case)?,
@@ -161,10 +155,8 @@ impl Limits {
     }
 
     fn open(&mut self, place: Place) -> Result<()> {
-        if self.previous == Previous::Close && place == Place::Bracket {
-            self.bracket_chain += 1;
-        }
-        if self.outer.len() >= MAX_NESTING || self.bracket_chain > MAX_NESTING {
+        self.frame.bracket_chain = if self.previous == Previous::Close { self.frame.bracket_chain + 1 } else { 0 };
+        if self.outer.len() >= MAX_NESTING || self.frame.bracket_chain >= MAX_NESTING {
             return Err(over(format!("a statement is nested at most {MAX_NESTING} levels deep")));
         }
         let mut inner = Frame::new(place);

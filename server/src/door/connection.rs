@@ -43,6 +43,8 @@ enum End {
     Closed,
     /// The client was too slow.
     TooSlow(Phase),
+    /// The server is stopping, and nothing whole was asked.
+    Stopping(Phase),
 }
 
 /// Serves a connection to its end. Dropping the call closes the socket at once.
@@ -72,9 +74,16 @@ pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs
                 }
                 break End::Closed;
             }
-            () = too_slow(now, args.header_timeout) => break End::TooSlow(now),
+            // The phase may have moved on while this was found out.
+            () = too_slow(now, args.header_timeout) => if phase.get() == now {
+                break End::TooSlow(now);
+            },
             _ = phases.changed() => {}
             () = args.finish.cancelled(), if !finishing => {
+                let now = phase.get();
+                if let Phase::Opened(_) | Phase::Head(_) = now {
+                    break End::Stopping(now);
+                }
                 finishing = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
@@ -85,10 +94,11 @@ pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs
         End::TooSlow(Phase::Head(_)) => {
             Some((ErrorCode::RequestTimeout, "the request's head was not finished in time"))
         }
+        End::Stopping(Phase::Head(_)) => Some((ErrorCode::ShuttingDown, "the server is shutting down")),
         End::Closed if held_back => {
             Some((ErrorCode::InvalidRequest, "this is not an HTTP/1.1 request, or its head is larger than 64 KiB"))
         }
-        End::Closed | End::TooSlow(_) => None,
+        End::Closed | End::TooSlow(_) | End::Stopping(_) => None,
     };
     close(tcp, farewell, &args.finish).await;
 }
@@ -112,11 +122,17 @@ fn deadline(phase: Phase, header_timeout: Duration) -> Option<Instant> {
 
 /// Says the last word, if there is one, and closes so that the client can read what was said.
 async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: &CancellationToken) {
-    let goodbye = async {
+    let last_word = async {
         if let Some((code, message)) = farewell {
             tcp.write_all(&raw_refusal(code, message)).await?;
         }
-        tcp.shutdown().await?;
+        tcp.shutdown().await
+    };
+    if !matches!(timeout(LINGER_TIMEOUT, last_word).await, Ok(Ok(()))) {
+        // A client that is gone already needs no goodbye.
+        return;
+    }
+    let linger = async {
         let mut rest = vec![0; 16 << 10];
         let mut read = 0;
         while read < LINGER_BYTES {
@@ -127,10 +143,8 @@ async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: 
         }
         std::io::Result::Ok(())
     };
-    let waiting = timeout(LINGER_TIMEOUT, goodbye);
     tokio::select! {
-        // A client that is gone already needs no goodbye.
-        _ = waiting => {}
+        _ = timeout(LINGER_TIMEOUT, linger) => {}
         () = finish.cancelled() => {}
     }
 }
@@ -138,9 +152,10 @@ async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: 
 fn raw_refusal(code: ErrorCode, message: &str) -> Vec<u8> {
     let body = ErrorBody::new(&Error::new(code, message), None, Vec::new()).to_json();
     let reason = hyper::StatusCode::from_u16(code.http_status()).ok().and_then(|status| status.canonical_reason());
+    let retry = if code.http_status() == 503 { "retry-after: 1\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-request-id: {}\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
+         {retry}content-length: {}\r\nconnection: close\r\n\r\n",
         code.http_status(),
         reason.unwrap_or_default(),
         RequestId::new().as_str(),
@@ -170,6 +185,8 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{head}");
         assert!(head.contains("x-request-id: ") && head.contains(&format!("content-length: {}", body.len())), "{head}");
-        assert!(body.contains("\"REQUEST_TIMEOUT\""), "{body}");
+        assert!(body.contains("\"REQUEST_TIMEOUT\"") && !head.contains("retry-after"), "{text}");
+        let text = String::from_utf8(raw_refusal(ErrorCode::ShuttingDown, "stopping")).expect("UTF-8");
+        assert!(text.contains("\r\nretry-after: 1\r\n"), "{text}");
     }
 }

@@ -43,7 +43,10 @@ where
     let header_user = header_user(headers)?;
     check_content_type(headers)?;
 
-    let body = door.bodies.read(headers, body).await?;
+    let body = tokio::select! {
+        body = door.bodies.read(headers, body) => body?,
+        () = door.stopping.cancelled() => return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down")),
+    };
     let asked = parse(body.bytes()).await?;
     let namespace = match asked.namespace {
         Some(name) => NamespaceId::new(name)?,

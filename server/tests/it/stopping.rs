@@ -7,21 +7,33 @@ use tokio::net::TcpStream;
 use crate::harness::{Connection, Request, serve, settings};
 
 #[tokio::test]
-async fn a_stopped_server_is_gone_and_has_closed_its_connections() {
+async fn a_stopped_server_is_gone_and_waits_for_no_dawdler() {
     let server = serve(settings()).await;
     let address = server.address();
     let mut resting = Connection::open(address).await;
     resting.send(Request::sql("SELECT 1").bytes()).await;
     resting.reply(true).await.expect("an answer").succeeds();
-    let mut half_sent = Connection::open(address).await;
-    half_sent.send("GET /hea").await;
+    let mut silent = Connection::open(address).await;
+    let mut half_head = Connection::open(address).await;
+    half_head.send("GET /hea").await;
+    let mut half_body = Connection::open(address).await;
+    let bytes = Request::sql("SELECT 1").bytes();
+    half_body.send(&bytes[..bytes.len() - 2]).await;
+    // What was sent is there once the server answers something sent later.
+    Request::sql("SELECT 1").ask(address).await.succeeds();
+
     let begun = Instant::now();
-    let mut hasty = settings();
-    hasty.server.shutdown_timeout = Duration::from_secs(30);
     let report = server.stop().await;
-    assert!(begun.elapsed() < hasty.server.shutdown_timeout, "{report:?}");
-    assert!(resting.is_closed().await);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?} {report:?}", begun.elapsed());
+    assert_eq!(report.warnings, Vec::<String>::new());
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    half_head.reply(true).await.expect("an answer").fails(503, "SHUTTING_DOWN");
+    let reply = half_body.reply(true).await.expect("an answer");
+    reply.fails(503, "SHUTTING_DOWN");
+    assert_eq!(reply.header("retry-after"), Some("1"), "{reply:?}");
+    for connection in [&mut resting, &mut silent, &mut half_head, &mut half_body] {
+        assert!(connection.is_closed().await);
+    }
 }
 
 #[tokio::test]

@@ -113,6 +113,37 @@ async fn what_a_table_cannot_be() {
 }
 
 #[tokio::test]
+async fn the_options_of_tables_are_taken() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    for (number, sql) in [
+        "CREATE USER TABLE t (id BIGINT PRIMARY KEY) WITH (flush_interval = '30s', flush_rows = '500', storage = 'local')",
+        "CREATE USER TABLE t (id BIGINT PRIMARY KEY) WITH (flush_interval = 'off', sharding = 'hash:16')",
+        "CREATE SHARED TABLE t (id BIGINT PRIMARY KEY) WITH (access = 'private', sharding = 'none')",
+        "CREATE TABLE t (id BIGINT PRIMARY KEY) WITH (type = 'user', sharding = 'alphabetic')",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        admin.sql(sql.replace("TABLE t ", &format!("TABLE t{number} "))).await.ok();
+    }
+    for option in
+        ["sharding = 'hash:0'", "sharding = 'random'", "type = 'global'", "flush_rows = 'many'", "ttl = '10s'"]
+    {
+        let sql = format!("CREATE USER TABLE x (id BIGINT PRIMARY KEY) WITH ({option})");
+        admin.sql(sql).await.fails(400, "INVALID_OPTION");
+    }
+    for template in [
+        "{storageLocation}/{namespace}/{tableName}/",
+        "{storageLocation}/{userId}/{nope}/",
+        "{storageLocation}/../{userId}/",
+    ] {
+        let sql = format!("CREATE USER TABLE x (id BIGINT PRIMARY KEY) WITH (path_template = '{template}')");
+        admin.sql(sql).await.fails(400, "INVALID_OPTION");
+    }
+}
+
+#[tokio::test]
 async fn names_ignore_case_unless_quoted() {
     let server = TestServer::start().await;
     let admin = server.admin();

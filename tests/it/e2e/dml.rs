@@ -235,3 +235,27 @@ async fn concurrent_increments_are_not_lost() {
     }
     assert_eq!(ann.sql("SELECT n FROM counter").await.success().number(), 90);
 }
+
+#[tokio::test]
+async fn a_key_is_inserted_once_however_many_try() {
+    let server = TestServer::start().await;
+    server.admin().sql("CREATE SHARED TABLE t (id BIGINT PRIMARY KEY, who BIGINT)").await.ok();
+    let caller = server.service();
+    for id in 0..5 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for who in 0..8 {
+            let caller = caller.clone();
+            tasks.spawn(
+                async move { (who, caller.sql_params("INSERT INTO t VALUES ($1, $2)", json!([id, who])).await) },
+            );
+        }
+        let (won, lost): (Vec<_>, Vec<_>) =
+            tasks.join_all().await.into_iter().partition(|(_, answer)| answer.status == 200);
+        assert_eq!(won.len(), 1, "key {id}");
+        for (_, answer) in lost {
+            answer.fails(409, "DUPLICATE_KEY");
+        }
+        let stored = caller.sql_params("SELECT who FROM t WHERE id = $1", json!([id])).await.success();
+        assert_eq!(stored.number(), won[0].0);
+    }
+}

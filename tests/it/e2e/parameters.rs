@@ -25,6 +25,7 @@ async fn every_type_takes_what_the_table_says() {
     let cases: Vec<(&str, Value, Value)> = vec![
         ("si", json!(-32768), json!(-32768)),
         ("si", json!(7.0), json!(7)),
+        ("i", json!(1e3), json!(1000)),
         ("i", json!(2147483647), json!(2147483647)),
         ("id", json!(9007199254740993_i64), json!(9007199254740993_i64)),
         ("f", json!(1.5), json!(1.5)),
@@ -44,6 +45,7 @@ async fn every_type_takes_what_the_table_says() {
         ("ts", json!("2025-10-21 14:30:00"), json!("2025-10-21T14:30:00.000000Z")),
         ("ts", json!("2025-10-21"), json!("2025-10-21T00:00:00.000000Z")),
         ("da", json!("2025-10-21"), json!("2025-10-21")),
+        ("da", json!("2025-10-21T00:00:00Z"), json!("2025-10-21")),
         ("uu", json!(uuid), json!(uuid.to_lowercase())),
         ("by", json!("aGVsbG8="), json!("aGVsbG8=")),
         ("js", json!("{\"a\": [1, null]}"), json!({"a": [1, null]})),
@@ -182,4 +184,31 @@ async fn text_never_becomes_sql() {
     ann.sql_params("INSERT INTO t (id, tx) VALUES (1, $1)", json!([evil])).await.ok();
     let answer = ann.sql_params("SELECT tx FROM t WHERE tx = $1", json!([evil])).await.success();
     assert_eq!(answer.scalar(), json!(evil));
+}
+
+#[tokio::test]
+async fn each_place_of_a_repeated_parameter_has_its_own_type() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let insert = "INSERT INTO t (id, tx, ts, da) VALUES (1, $1, $1, $1) RETURNING tx, ts, da";
+    let answer = ann.sql_params(insert, json!(["2025-10-21"])).await.success();
+    assert_eq!(answer.values(), [[json!("2025-10-21"), json!("2025-10-21T00:00:00.000000Z"), json!("2025-10-21")]]);
+    let mixed = "INSERT INTO t (id, de, d, i) VALUES (2, $1, $1, $1) RETURNING de, d, i";
+    let answer = ann.sql_params(mixed, json!([7])).await.success();
+    assert_eq!(answer.rows()[0]["de"], json!("7.00"));
+    assert_eq!(answer.rows()[0]["i"], json!(7));
+    let message = ann.sql_params("INSERT INTO t (id, tx, i) VALUES (3, $1, $1)", json!(["x"])).await;
+    assert!(message.fails(400, "PARAM_TYPE_MISMATCH").contains("INT"), "{}", message.text);
+}
+
+#[tokio::test]
+async fn many_parameters_are_taken() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let rows: Vec<String> = (0..2000).map(|row| format!("(${}, ${})", 2 * row + 1, 2 * row + 2)).collect();
+    let params: Vec<Value> = (0..2000).flat_map(|row| [json!(row), json!(format!("text {row}"))]).collect();
+    let sql = format!("INSERT INTO t (id, tx) VALUES {}", rows.join(", "));
+    assert_eq!(ann.sql_params(&sql, Value::Array(params)).await.success().row_count(), 2000);
+    let last = ann.sql("SELECT tx FROM t WHERE id = 1999").await.success();
+    assert_eq!(last.scalar(), json!("text 1999"));
 }

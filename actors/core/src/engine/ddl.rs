@@ -49,7 +49,7 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     for (at, spec) in create.columns.iter().enumerate() {
         columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);
     }
-    let key_id = |name| columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id);
+    let key_id = |name: &kalamdb_commons::ColumnName| columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id);
     let primary_key = create.primary_key.iter().filter_map(key_id).collect();
     let next_column_id = ColumnId(u32::try_from(columns.len()).unwrap_or(u32::MAX).saturating_add(1));
     Ok(NewTable {

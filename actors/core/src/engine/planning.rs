@@ -77,7 +77,7 @@ pub(crate) fn plan_query(
     };
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(param_types);
     SqlToRel::new_with_options(&provider, options)
-        .query_to_plan(query, &mut planner_context)
+        .sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut planner_context)
         .map_err(from_datafusion)
 }
 

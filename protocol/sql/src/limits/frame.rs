@@ -47,6 +47,8 @@ pub(super) struct Frame {
     pub(super) in_from: bool,
     pub(super) set_operations: usize,
     pub(super) joins: usize,
+    /// How often a bracket opened here where one had just closed: `[1][1][1]` nests types and accesses.
+    pub(super) bracket_chain: usize,
     operators: Vec<OpenOperator>,
     operand: Subtree,
     deepest: usize,
@@ -63,6 +65,7 @@ impl Frame {
             in_from: false,
             set_operations: 0,
             joins: 0,
+            bracket_chain: 0,
             operators: Vec::new(),
             operand: Subtree::LEAF,
             deepest: 0,

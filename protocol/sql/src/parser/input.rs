@@ -168,7 +168,8 @@ impl<'a> Input<'a> {
         let error = Error::new(ErrorCode::InvalidSql, shortened(&text));
         match position {
             Some(position) => error.at(position.line, position.column),
-            None => self.here(error),
+            // Without a place it is about the token just read.
+            None => self.at(error, self.index().saturating_sub(1)),
         }
     }
 }

@@ -8,7 +8,7 @@ mod component;
 mod manifest;
 mod partition;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use component::{
     decode_key, decode_key_prefix, decode_row_number, decode_user, encode_key, encode_key_value, encode_primary_key,

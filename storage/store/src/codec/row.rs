@@ -10,7 +10,7 @@ mod encode;
 mod project;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use kalamdb_commons::{SchemaVersion, Seq};
 use kalamdb_sql::{ColumnType, Row, TableSchema, Value};

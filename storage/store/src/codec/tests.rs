@@ -10,6 +10,7 @@ pub(in crate::codec) mod samples;
 pub(in crate::codec) mod strategies;
 
 /// Bytes that are fixed for ever: the encoding of a sample, and what it must be.
+#[derive(Clone)]
 pub(in crate::codec) struct Golden {
     pub(in crate::codec) name: &'static str,
     pub(in crate::codec) bytes: Vec<u8>,

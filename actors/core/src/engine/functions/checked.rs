@@ -10,7 +10,7 @@ use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -106,12 +106,12 @@ impl ScalarUDFImpl for CheckedOperator {
             _ => numeric::mul,
         };
         let (left, right): (Box<dyn Datum>, Box<dyn Datum>) = (datum(left)?, datum(right)?);
-        Ok(ColumnarValue::Array(kernel(left.as_ref(), right.as_ref())?)).map(|value| match (&args.args[0], &args.args[1], value) {
-            (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_), ColumnarValue::Array(array)) => {
-                datafusion::common::ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar)
-            }
-            (_, _, value) => Ok(value),
-        })?
+        let result = kernel(left.as_ref(), right.as_ref())?;
+        let scalars = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        if scalars {
+            return ScalarValue::try_from_array(&result, 0).map(ColumnarValue::Scalar);
+        }
+        Ok(ColumnarValue::Array(result))
     }
 }
 

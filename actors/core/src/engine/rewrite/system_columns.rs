@@ -68,7 +68,7 @@ impl Rewriter {
 
     fn rewrite_select(&self, select: &mut Select, outer: &NamedColumns) {
         let mut named = outer.clone();
-        let _ = select.visit(&mut named);
+        let _ = Visit::visit(&*select, &mut named);
         if named.is_empty() {
             return;
         }

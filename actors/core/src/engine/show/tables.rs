@@ -33,17 +33,13 @@ impl VirtualTable {
         }
     }
 
-    pub(super) fn names(namespace: &str) -> impl Iterator<Item = &'static str> {
-        let all: &[&'static str] = match namespace {
-            SYSTEM => &[
-                SystemTable::Namespaces.as_str(),
-                SystemTable::Tables.as_str(),
-                SystemTable::TableSchemas.as_str(),
-            ],
-            INFORMATION_SCHEMA => &["tables", "columns"],
-            _ => &[],
+    pub(super) fn names(namespace: &str) -> impl Iterator<Item = &'static str> + use<> {
+        let all: Vec<&'static str> = match namespace {
+            SYSTEM => SYSTEM_TABLES.iter().map(|table| table.as_str()).collect(),
+            INFORMATION_SCHEMA => vec!["tables", "columns"],
+            _ => Vec::new(),
         };
-        all.iter().copied()
+        all.into_iter()
     }
 
     pub(super) fn columns(self) -> Vec<RowColumn> {

@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn partition_records(last_seq in seq(), log_begin in seq(), [rows, tombstones, bytes, generation, log]: [u64; 5]) {
+    fn partition_records(last_seq in seq(), log_begin in seq(), [rows, tombstones, bytes, generation, log] in any::<[u64; 5]>()) {
         let record = PartitionRecord {
             last_seq,
             hot_rows: rows,
@@ -53,9 +53,9 @@ proptest! {
     #[test]
     fn manifest_entries(
         segment_id: u128,
-        [storage, path, shard]: [String; 3],
-        [rows, bytes, deleted_rows]: [u64; 3],
-        (version, created_at, level): (u32, i64, u8),
+        [storage, path, shard] in any::<[String; 3]>(),
+        [rows, bytes, deleted_rows] in any::<[u64; 3]>(),
+        (version, created_at, level) in any::<(u32, i64, u8)>(),
         (min_seq, max_seq) in (seq(), seq()),
         (min_key, max_key) in (some_bytes(), some_bytes()),
     ) {

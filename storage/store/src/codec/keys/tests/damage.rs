@@ -59,10 +59,10 @@ proptest! {
     #[test]
     fn parsers_of_whole_keys_take_only_what_is_written(bytes in garbage()) {
         if let Ok(key) = parse_manifest_key(&bytes) {
-            prop_assert_eq!(written(&key).as_ref(), bytes.as_slice());
+            prop_assert_eq!(written(&key), bytes.clone());
         }
         if let Ok((table, user)) = split_partition_record_key(&bytes) {
-            prop_assert_eq!(partition_record_key(table, user.as_ref()).as_ref(), bytes.as_slice());
+            prop_assert_eq!(partition_record_key(table, user.as_ref()), bytes.clone());
         }
         if let Ok((table, user, rest)) = split_row_key(&bytes, TableType::User) {
             let prefix = rows_partition(table, user.as_ref()).prefix;
@@ -79,13 +79,13 @@ proptest! {
         for name in ["", "schema/", "pending/", "garbage/"] {
             let key = [name.as_bytes(), &bytes].concat();
             if let Ok((table, version)) = system::split_schema_key(&key) {
-                prop_assert_eq!(system::schema(table, version).as_ref(), key.as_slice());
+                prop_assert_eq!(system::schema(table, version), key.clone());
             }
             if let Ok((table, generation, group)) = system::split_pending_key(&key) {
-                prop_assert_eq!(system::pending_files(table, generation, group).as_ref(), key.as_slice());
+                prop_assert_eq!(system::pending_files(table, generation, group), key.clone());
             }
             if let Ok((generation, segment)) = system::split_garbage_key(&key) {
-                prop_assert_eq!(system::garbage(generation, segment).as_ref(), key.as_slice());
+                prop_assert_eq!(system::garbage(generation, segment), key.clone());
             }
         }
     }

@@ -1,0 +1,130 @@
+//! Bounds on statements: time, memory, rows written, how many run. Whoever meets one gets its code, the
+//! others notice nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use kalamdb_tests::TestServer;
+
+/// Counts for as long as it is let.
+const ENDLESS: &str =
+    "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n WHERE x < 0";
+/// The same with joins, which no early end can help.
+const HEAVY: &str =
+    "SELECT count(*) FROM t AS a, t AS b, t AS c, t AS d, t AS e WHERE a.id + b.id + c.id + d.id + e.id = -1";
+
+async fn with_rows(settings: &[(&str, &str)]) -> TestServer {
+    let server = TestServer::start_with(settings).await;
+    server.admin().sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, v TEXT)").await.ok();
+    let rows: Vec<String> = (0..500).map(|id| format!("({id}, 'value {id}')")).collect();
+    server.user("ann").sql(format!("INSERT INTO t VALUES {}", rows.join(", "))).await.ok();
+    server
+}
+
+#[tokio::test]
+async fn a_statement_past_its_time_is_a_timeout() {
+    let server = with_rows(&[("server.request_timeout", "1s")]).await;
+    let ann = server.user("ann");
+    for sql in [HEAVY, ENDLESS] {
+        let began = Instant::now();
+        ann.sql(sql).await.fails(504, "TIMEOUT");
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(15), "{sql}: {took:?}");
+    }
+    let write = format!("INSERT INTO t (id) SELECT 1000 + id FROM t WHERE ({HEAVY}) = 0");
+    ann.sql(&write).await.fails(504, "TIMEOUT");
+    assert_eq!(ann.sql("SELECT count(*) FROM t").await.success().number(), 500, "nothing was changed");
+}
+
+#[tokio::test]
+async fn other_users_go_on_beside_a_heavy_statement() {
+    let server = with_rows(&[("server.request_timeout", "4s")]).await;
+    let heavy = server.user("ann");
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let caller = heavy.clone();
+        tasks.spawn(async move { caller.sql(HEAVY).await });
+    }
+    let bob = server.user("bob");
+    let mut slowest = Duration::ZERO;
+    for id in 0..20 {
+        let began = Instant::now();
+        bob.sql_params("INSERT INTO t VALUES ($1, 'b')", json!([id])).await.ok();
+        assert_eq!(bob.sql("SELECT count(*) FROM t").await.success().number(), id + 1);
+        assert_eq!(server.anonymous().get("/health").await.status, 200);
+        slowest = slowest.max(began.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    for answer in tasks.join_all().await {
+        answer.fails(504, "TIMEOUT");
+    }
+}
+
+#[tokio::test]
+async fn a_query_beyond_the_memory_limit_ends_alone() {
+    let server = with_rows(&[("query.memory_limit", "2MiB"), ("server.request_timeout", "20s")]).await;
+    let ann = server.user("ann");
+    // A hundred thousand groups and long strings, nothing of which can be dropped early.
+    let sql = "SELECT count(*) FROM (SELECT a.id, b.id, array_agg(repeat(a.v, 50)) AS vs FROM t AS a, t AS b GROUP BY a.id, b.id) AS q WHERE cardinality(vs) > 0";
+    let answer = ann.sql(sql).await;
+    let message = answer.fails(503, "RESOURCES_EXHAUSTED");
+    assert!(answer.retry_after.is_some(), "{message}");
+    assert_eq!(ann.sql("SELECT count(*) FROM t").await.success().number(), 500);
+}
+
+#[tokio::test]
+async fn a_write_beyond_its_bound_changes_nothing() {
+    let server = with_rows(&[("query.max_write_bytes", "64KiB")]).await;
+    let ann = server.user("ann");
+    ann.sql("INSERT INTO t SELECT id + 1000, repeat(v, 100) FROM t").await.fails(503, "RESOURCES_EXHAUSTED");
+    ann.sql("UPDATE t SET v = repeat(v, 100)").await.fails(503, "RESOURCES_EXHAUSTED");
+    assert_eq!(
+        ann.sql("SELECT count(*), max(length(v)) AS l FROM t").await.success().values(),
+        [[json!(500), json!(9)]]
+    );
+    ann.sql("INSERT INTO t VALUES (1000, 'small')").await.ok();
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_overloaded() {
+    let settings =
+        [("query.max_concurrent_per_user", "1"), ("query.max_waiting", "2"), ("server.request_timeout", "3s")];
+    let server = with_rows(&settings).await;
+    let ann = server.user("ann");
+    let mut tasks = JoinSet::new();
+    for _ in 0..10 {
+        let caller = ann.clone();
+        tasks.spawn(async move { caller.sql(HEAVY).await });
+    }
+    let answers = tasks.join_all().await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.code() == "OVERLOADED").collect();
+    assert!(refused.len() >= 5, "{:?}", answers.iter().map(|answer| answer.code().to_owned()).collect::<Vec<_>>());
+    for answer in &refused {
+        answer.fails(503, "OVERLOADED");
+        assert!(answer.retry_after.is_some());
+    }
+    for answer in answers.iter().filter(|answer| answer.code() != "OVERLOADED") {
+        answer.fails(504, "TIMEOUT");
+    }
+    ann.sql("SELECT 1").await.ok();
+}
+
+#[tokio::test]
+async fn many_clients_of_one_user_are_all_answered() {
+    let server = with_rows(&[]).await;
+    let ann = server.user("ann");
+    let mut tasks = JoinSet::new();
+    for number in 0..100_i64 {
+        let caller = ann.clone();
+        tasks.spawn(async move {
+            caller.sql_params("UPDATE t SET v = $2 WHERE id = $1", json!([number, format!("by {number}")])).await.ok();
+            caller.sql_params("SELECT v FROM t WHERE id = $1", json!([number])).await.success().scalar()
+        });
+    }
+    let mut values: Vec<String> = tasks.join_all().await.iter().map(ToString::to_string).collect();
+    values.sort();
+    values.dedup();
+    assert_eq!(values.len(), 100);
+}
