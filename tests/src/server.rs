@@ -166,10 +166,11 @@ impl Drop for OwnServer {
             // The server may have ended by a panic, which the join below reports.
             let _ = stop.send(());
         }
+        // Also after a failure: a process must not end under a backend that is at work.
+        let outcome = self.stopped.recv_timeout(STOP_LIMIT);
         if std::thread::panicking() {
             return;
         }
-        let outcome = self.stopped.recv_timeout(STOP_LIMIT);
         assert!(!matches!(outcome, Err(mpsc::RecvTimeoutError::Timeout)), "the server did not stop in {STOP_LIMIT:?}");
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the server's thread");

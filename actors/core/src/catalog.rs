@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kalamdb_commons::{
-    Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType,
-};
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType};
 use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
 use kalamdb_store::catalog::CatalogData;
 

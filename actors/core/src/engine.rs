@@ -6,6 +6,7 @@ mod dml;
 mod errors;
 mod execute;
 mod functions;
+mod interrupt;
 mod numbers;
 mod params;
 mod planning;
@@ -18,6 +19,8 @@ mod runtime;
 mod scan;
 mod scope;
 mod show;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub(crate) use execute::run_request;

@@ -104,9 +104,9 @@ impl Engine {
     /// [`StartError`] with one line: a data directory in use, written by another backend or a newer
     /// version, or unreadable.
     pub async fn start(args: EngineArgs) -> Result<Self, StartError> {
-        let runtime = Runtime::open(args.settings).await.map_err(|error| StartError {
-            message: error.detail.unwrap_or(error.message),
-        })?;
+        let runtime = Runtime::open(args.settings)
+            .await
+            .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
         let runtime = Arc::new(runtime);
         let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) })
             .await

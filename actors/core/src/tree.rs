@@ -20,6 +20,8 @@ mod root;
 mod session;
 mod sessions;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +56,11 @@ impl Tree {
     /// Runs a request in its user's session.
     pub(crate) async fn execute(&self, request: SqlRequest) -> SqlOutcome {
         self.root.sessions().execute(request).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn catalog(&self) -> CatalogClient {
+        CatalogClient::new(Arc::clone(&self.root.shared.catalog))
     }
 
     /// Whether every singleton runs.

@@ -46,9 +46,9 @@ fn keyword(source: &Source<'_>, index: usize) -> Keyword {
 
 /// Whether the word there is a name because of what stands before it.
 fn is_named(source: &Source<'_>, index: usize) -> bool {
-    index.checked_sub(1).is_some_and(|before| {
-        source.token(before) == Some(&Token::Period) || keyword(source, before) == Keyword::AS
-    })
+    index
+        .checked_sub(1)
+        .is_some_and(|before| source.token(before) == Some(&Token::Period) || keyword(source, before) == Keyword::AS)
 }
 
 /// How a token changes the depth of brackets.
@@ -176,7 +176,11 @@ fn written(source: &Source<'_>, tokens: Range<usize>) -> String {
             index += 2;
         }
         let token = source.text(index..index + 1);
-        if is_function(source, index, tokens.start) { text.push_str(&token.to_lowercase()) } else { text.push_str(token) }
+        if is_function(source, index, tokens.start) {
+            text.push_str(&token.to_lowercase())
+        } else {
+            text.push_str(token)
+        }
         end = Some(source.range(index).end);
         index += 1;
     }

@@ -97,7 +97,11 @@ impl TableSchema {
     /// The types of the key's columns, in key order.
     #[must_use]
     pub fn key_types(&self) -> Vec<ColumnType> {
-        self.key_positions().into_iter().filter_map(|at| self.columns.get(at)).map(|column| column.column_type).collect()
+        self.key_positions()
+            .into_iter()
+            .filter_map(|at| self.columns.get(at))
+            .map(|column| column.column_type)
+            .collect()
     }
 }
 

@@ -25,6 +25,17 @@ const MAX_DEPTH: usize = MAX_NESTING + MAX_CHAIN + 200;
 /// Tokens of one statement; beyond it the syntax tree would take gigabytes.
 const MAX_TOKENS: usize = 2_000_000;
 
+/// What a statement costs those who walk its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Shape {
+    /// Most brackets and CASEs within each other.
+    pub(crate) nesting: usize,
+    /// Most operators whose right side was open at once.
+    pub(crate) open_operators: usize,
+    /// Depth of the tree.
+    pub(crate) depth: usize,
+}
+
 /// Watches a statement's tokens go by.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -35,6 +46,7 @@ pub(crate) struct Limits {
     tokens: usize,
     /// Operators of the outer frames whose right side is open.
     outer_operators: usize,
+    shape: Shape,
     previous: Previous,
 }
 
@@ -59,6 +71,7 @@ impl Default for Limits {
             outer: Vec::new(),
             tokens: 0,
             outer_operators: 0,
+            shape: Shape::default(),
             previous: Previous::Other,
         }
     }
@@ -113,13 +126,14 @@ impl Limits {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<Shape> {
         while !self.outer.is_empty() {
             self.close();
             self.check_depth()?;
         }
         self.frame.finish_expression();
-        self.check_depth()
+        self.check_depth()?;
+        Ok(self.shape)
     }
 
     /// What a token does where it stands.
@@ -201,9 +215,13 @@ impl Limits {
         Ok(())
     }
 
-    fn check_depth(&self) -> Result<()> {
-        let open = self.outer.len() + self.outer_operators + self.frame.open_operators();
-        if self.frame.depth().max(open) > MAX_DEPTH { Err(chain_too_long()) } else { Ok(()) }
+    fn check_depth(&mut self) -> Result<()> {
+        let operators = self.outer_operators + self.frame.open_operators();
+        let depth = self.frame.depth().max(self.outer.len() + operators);
+        self.shape.nesting = self.shape.nesting.max(self.outer.len());
+        self.shape.open_operators = self.shape.open_operators.max(operators);
+        self.shape.depth = self.shape.depth.max(depth);
+        if depth > MAX_DEPTH { Err(chain_too_long()) } else { Ok(()) }
     }
 }
 

@@ -12,6 +12,7 @@ mod options;
 mod queries;
 mod refused;
 mod schema_statements;
+mod stack;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
 
@@ -39,8 +40,9 @@ pub struct Statements<'a> {
 /// A text without any, with a quote or comment that does not end, or with control characters outside
 /// string literals, yields one error and nothing else. After an error it yields nothing.
 ///
-/// A statement may be nested as deep as the limits allow, which parsing, dropping and cloning it
-/// follow by recursion: call [`Iterator::next`] on a thread with a stack of 16 MiB.
+/// Call [`Iterator::next`] on a thread with a stack of 16 MiB, and drop what it yields there: a
+/// statement may be as deep as the limits allow. Whoever clones or plans one needs more for the deepest
+/// of them, see [`ParsedStatement::depth`].
 ///
 /// ```
 /// let mut statements = kalamdb_sql::statements("SELECT 1; SELEC 2");
@@ -89,28 +91,33 @@ fn parse_next(scanner: &mut Scanner<'_>) -> Result<ParsedStatement> {
         let Some(source) = Source::read(scanner)? else {
             return Err(Error::internal("fewer statements than were counted"));
         };
-        if !source.is_empty() {
-            return parse(&source);
+        if source.len() > 0 {
+            return stack::with_enough_stack(source.shape(), || parse(source));
         }
     }
 }
 
-fn parse(source: &Source<'_>) -> Result<ParsedStatement> {
-    let parameters = count_parameters(source)?;
-    let dialect = KalamDialect::new(source.tokens().len());
-    let mut input = Input::new(source, &dialect);
+fn parse(mut source: Source<'_>) -> Result<ParsedStatement> {
+    let parameters = count_parameters(&source)?;
+    let position = source.position();
+    let dialect = KalamDialect::new(source.len());
+    let tokens = source.take_tokens();
+    let mut input = Input::new(&source, tokens, &dialect);
     let statement = statement(&mut input)?;
     input.expect_end()?;
+    let tokens = input.into_tokens();
+    source.return_tokens(tokens);
     if parameters > 0 && !takes_parameters(&statement) {
         let error = Error::new(ErrorCode::InvalidSql, "parameters stand in queries, INSERT, UPDATE and DELETE only");
-        return Err(error.at(source.position().line, source.position().column));
+        return Err(error.at(position.line, position.column));
     }
     Ok(ParsedStatement {
-        column_names: result_items(&statement).and_then(|items| result_column_names(source, items)),
+        column_names: result_items(&statement).and_then(|items| result_column_names(&source, items)),
         statement,
         text: source.whole_text().to_owned(),
         parameters,
-        position: source.position(),
+        position,
+        depth: source.shape().depth,
     })
 }
 

@@ -106,7 +106,12 @@ impl<'a> Scanner<'a> {
         let mut quoted_bytes = 0;
         let mut whole = true;
         while let Some(character) = self.peek() {
-            if character == ';' || is_blank(character) || self.at_comment() {
+            let ends = match character {
+                ';' => true,
+                '-' | '/' => self.at_comment(),
+                _ => is_blank(character),
+            };
+            if ends {
                 break;
             }
             refuse_control(character, self.mark)?;
@@ -126,7 +131,8 @@ impl<'a> Scanner<'a> {
                 '$' if word_start.is_none() => quoted_bytes += self.skip_dollar()?,
                 _ => {
                     self.bump();
-                    let in_word = character.is_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii();
+                    let in_word =
+                        character.is_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii();
                     word_start = in_word.then(|| word_start.unwrap_or(before));
                 }
             }
@@ -261,7 +267,11 @@ impl<'a> Scanner<'a> {
 }
 
 fn is_blank(character: char) -> bool {
-    character.is_whitespace() && (!character.is_control() || matches!(character, '\t' | '\n' | '\r'))
+    match character {
+        ' ' | '\t' | '\n' | '\r' => true,
+        '!'..='~' => false,
+        _ => character.is_whitespace() && !character.is_control(),
+    }
 }
 
 fn refuse_control(character: char, mark: Mark) -> Result<()> {

@@ -7,9 +7,9 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use crate::dialect::KalamDialect;
-use crate::limits::Limits;
+use crate::limits::{Limits, Shape};
 use crate::scan::{Mark, Piece, Scanner};
-use crate::words::as_name;
+use crate::words::read_as_name;
 
 /// A statement cut into tokens, white space and comments left out; its places are those of the whole
 /// text it stands in.
@@ -19,6 +19,7 @@ pub(crate) struct Source<'a> {
     tokens: Vec<TokenWithSpan>,
     /// Where each token stands in `sql`, in bytes.
     ranges: Vec<Range<usize>>,
+    shape: Shape,
 }
 
 impl<'a> Source<'a> {
@@ -28,20 +29,16 @@ impl<'a> Source<'a> {
     /// [`ErrorCode::InvalidSql`] for what is no token, and for a statement beyond the limits: those
     /// are checked token by token, so that memory stays bounded whatever is sent.
     pub(crate) fn read(scanner: &mut Scanner<'a>) -> Result<Option<Self>> {
-        let mut source = Self { sql: scanner.sql(), tokens: Vec::new(), ranges: Vec::new() };
+        let mut source = Self { sql: scanner.sql(), tokens: Vec::new(), ranges: Vec::new(), shape: Shape::default() };
         let dialect = KalamDialect::new(0);
         let mut limits = Limits::default();
         let mut piece_tokens = Vec::new();
         loop {
-            let Some(piece) = scanner.next_piece()? else {
-                let at = source.position_of(source.tokens.len());
-                limits.finish().map_err(|error| error.at(at.line, at.column))?;
-                return Ok((!source.tokens.is_empty()).then_some(source));
-            };
-            let Piece::Code { text, start, whole } = piece else {
-                let at = source.position_of(source.tokens.len());
-                limits.finish().map_err(|error| error.at(at.line, at.column))?;
-                return Ok(Some(source));
+            let piece = scanner.next_piece()?;
+            let Some(Piece::Code { text, start, whole }) = piece else {
+                let end = source.position_of(source.tokens.len());
+                source.shape = limits.finish().map_err(|error| error.at(end.line, end.column))?;
+                return Ok((piece.is_some() || !source.ranges.is_empty()).then_some(source));
             };
             let tokenized = Tokenizer::new(&dialect, text).tokenize_with_location_into_buf(&mut piece_tokens);
             // What a piece cut inside a token holds is over the limits; if not, the token is too long.
@@ -65,9 +62,14 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+    /// How many tokens it has.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// How deep it is.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// Its tokens.
@@ -93,7 +95,7 @@ impl<'a> Source<'a> {
 
     /// The whole statement.
     pub(crate) fn whole_text(&self) -> &'a str {
-        self.text(0..self.tokens.len())
+        self.text(0..self.len())
     }
 
     /// Where it begins.
@@ -111,16 +113,27 @@ impl<'a> Source<'a> {
         Position { line: location.line, column: location.column }
     }
 
-    /// Its tokens for sqlparser, with an end that has a place too.
-    pub(crate) fn to_parser_tokens(&self) -> Vec<TokenWithSpan> {
-        let mut tokens = Vec::with_capacity(self.tokens.len() + 1);
-        for (index, token) in self.tokens.iter().enumerate() {
-            tokens.push(as_name(token, self.token(index + 1)));
-        }
+    /// Hands its tokens to sqlparser, words that are names as names, with an end that has a place too.
+    pub(crate) fn take_tokens(&mut self) -> Vec<TokenWithSpan> {
         let end = self.position_of(self.tokens.len());
         let end = Location::new(end.line, end.column);
+        let mut tokens = std::mem::take(&mut self.tokens);
         tokens.push(TokenWithSpan::new(Token::EOF, Span::new(end, end)));
+        // `CREATE USER TABLE`: there it is a keyword.
+        let ddl = matches!(tokens.first().map(|token| &token.token),
+            Some(Token::Word(word)) if matches!(word.keyword, Keyword::CREATE | Keyword::DROP));
+        for index in (if ddl { 3 } else { 1 })..tokens.len() {
+            if let Some([token, next]) = tokens.get_mut(index - 1..=index) {
+                read_as_name(token, &next.token);
+            }
+        }
         tokens
+    }
+
+    /// Takes them back.
+    pub(crate) fn return_tokens(&mut self, mut tokens: Vec<TokenWithSpan>) {
+        tokens.truncate(self.ranges.len());
+        self.tokens = tokens;
     }
 
     fn character_at(&self, mark: Mark) -> Option<char> {
@@ -151,8 +164,7 @@ impl<'a> Source<'a> {
 
     fn closes_current_user(&self) -> bool {
         let [.., name, open] = self.tokens.as_slice() else { return false };
-        open.token == Token::LParen
-            && matches!(&name.token, Token::Word(word) if word.keyword == Keyword::CURRENT_USER)
+        open.token == Token::LParen && matches!(&name.token, Token::Word(word) if word.keyword == Keyword::CURRENT_USER)
     }
 }
 

@@ -24,6 +24,9 @@ pub struct ParsedStatement {
     /// A wildcard's entry is its text and names nothing. `None` where there is no list, or its text
     /// cannot be told.
     pub column_names: Option<Vec<String>>,
+    /// How many levels its syntax tree has, about: at most some 6200. What walks the tree by recursion
+    /// (cloning, visiting, planning) takes its stack per level.
+    pub depth: usize,
 }
 
 /// Everything that can be said to KalamDB so far.
@@ -223,6 +226,7 @@ pub struct OnConflict {
 
 /// What to do with a row whose key is there already.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one per statement")]
 pub enum OnConflictAction {
     /// Leave the row that is there.
     DoNothing,

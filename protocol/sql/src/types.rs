@@ -78,9 +78,7 @@ impl ColumnType {
     pub fn to_field(self, name: &str, nullable: bool) -> arrow_schema::Field {
         let field = arrow_schema::Field::new(name, self.to_arrow(), nullable);
         match self {
-            Self::Uuid | Self::Json => {
-                field.with_metadata([(Self::METADATA_KEY.to_owned(), self.to_string())].into())
-            }
+            Self::Uuid | Self::Json => field.with_metadata([(Self::METADATA_KEY.to_owned(), self.to_string())].into()),
             _ => field,
         }
     }

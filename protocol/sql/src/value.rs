@@ -52,9 +52,9 @@ impl Value {
     #[must_use]
     pub fn normalized(self) -> Self {
         match self {
-            Self::Float(number) if number == 0.0 => Self::Float(0.0),
+            Self::Float(0.0) => Self::Float(0.0),
             Self::Float(number) if number.is_nan() => Self::Float(f32::NAN),
-            Self::Double(number) if number == 0.0 => Self::Double(0.0),
+            Self::Double(0.0) => Self::Double(0.0),
             Self::Double(number) if number.is_nan() => Self::Double(f64::NAN),
             other => other,
         }

@@ -1,21 +1,21 @@
 //! Words that sqlparser takes for keywords where they are names.
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Turns a word into a quoted name where it can be nothing else: `user`, and functions with a syntax of
 /// their own where no bracket follows.
-pub(crate) fn as_name(token: &TokenWithSpan, next: Option<&Token>) -> TokenWithSpan {
-    match &token.token {
-        Token::Word(word) if is_name(word.keyword, next) => TokenWithSpan::new(
-            Token::Word(Word { value: word.value.to_ascii_lowercase(), quote_style: Some('"'), keyword: Keyword::NoKeyword }),
-            token.span,
-        ),
-        _ => token.clone(),
+pub(crate) fn read_as_name(token: &mut TokenWithSpan, next: &Token) {
+    if let Token::Word(word) = &mut token.token
+        && is_name(word.keyword, next)
+    {
+        word.value.make_ascii_lowercase();
+        word.quote_style = Some('"');
+        word.keyword = Keyword::NoKeyword;
     }
 }
 
-fn is_name(keyword: Keyword, next: Option<&Token>) -> bool {
+fn is_name(keyword: Keyword, next: &Token) -> bool {
     match keyword {
         Keyword::USER => true,
         Keyword::CAST
@@ -29,11 +29,11 @@ fn is_name(keyword: Keyword, next: Option<&Token>) -> bool {
         | Keyword::SUBSTRING
         | Keyword::SUBSTR
         | Keyword::OVERLAY
-        | Keyword::TRIM => next != Some(&Token::LParen),
+        | Keyword::TRIM => *next != Token::LParen,
         // sqlparser reads any expression after it, and that twice over.
         Keyword::INTERVAL => !matches!(
             next,
-            Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::Number(..) | Token::Placeholder(_))
+            Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::Number(..) | Token::Placeholder(_)
         ),
         _ => false,
     }

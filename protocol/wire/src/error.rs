@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_cause_of_an_internal_error_stays_inside() {
-        let text = String::from_utf8(ErrorBody::new(&Error::internal("/secret"), None, Vec::new()).to_json()).expect("UTF-8");
+        let text =
+            String::from_utf8(ErrorBody::new(&Error::internal("/secret"), None, Vec::new()).to_json()).expect("UTF-8");
         assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn optional_members_may_be_absent_or_null() {
-        for body in [r#"{"sql": ""}"#, r#"{"sql": "", "params": null, "namespace": null}"#, r#"{"sql": "", "params": []}"#] {
+        for body in
+            [r#"{"sql": ""}"#, r#"{"sql": "", "params": null, "namespace": null}"#, r#"{"sql": "", "params": []}"#]
+        {
             let request = SqlRequestBody::from_json(body.as_bytes()).expect(body);
             assert_eq!((request.params.len(), request.namespace), (0, None), "{body}");
         }
@@ -151,7 +153,10 @@ mod tests {
     #[test]
     fn the_number_of_parameters_is_bounded() {
         let body = |count: usize| format!(r#"{{"sql": "x", "params": [{}0]}}"#, "0,".repeat(count - 1));
-        assert_eq!(SqlRequestBody::from_json(body(MAX_PARAMS).as_bytes()).map(|r| r.params.len()).ok(), Some(MAX_PARAMS));
+        assert_eq!(
+            SqlRequestBody::from_json(body(MAX_PARAMS).as_bytes()).map(|r| r.params.len()).ok(),
+            Some(MAX_PARAMS)
+        );
         assert!(SqlRequestBody::from_json(body(MAX_PARAMS + 1).as_bytes()).is_err());
     }
 }

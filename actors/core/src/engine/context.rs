@@ -97,7 +97,10 @@ impl StatementContext {
             (false, false) => Ok(None),
             (false, true) => Err(Error::new(
                 ErrorCode::InvalidSql,
-                format!("'{}' is a shared table: the user qualifier is for user and stream tables", entry.definition.name),
+                format!(
+                    "'{}' is a shared table: the user qualifier is for user and stream tables",
+                    entry.definition.name
+                ),
             )),
             (true, true) => {
                 let Some(user) = &self.header_user else {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kalamdb_commons::{ColumnId, ErrorCode, Error, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType};
+use kalamdb_commons::{
+    ColumnId, Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType,
+};
 use kalamdb_sql::{
     ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, TableOptions, TableSchema, Value,
 };
@@ -49,7 +51,9 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     for (at, spec) in create.columns.iter().enumerate() {
         columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);
     }
-    let key_id = |name: &kalamdb_commons::ColumnName| columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id);
+    let key_id = |name: &kalamdb_commons::ColumnName| {
+        columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id)
+    };
     let primary_key = create.primary_key.iter().filter_map(key_id).collect();
     let next_column_id = ColumnId(u32::try_from(columns.len()).unwrap_or(u32::MAX).saturating_add(1));
     Ok(NewTable {
@@ -60,7 +64,12 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     })
 }
 
-async fn column(context: &Arc<StatementContext>, at: usize, spec: &ColumnSpec, in_key: bool) -> Result<ColumnDefinition> {
+async fn column(
+    context: &Arc<StatementContext>,
+    at: usize,
+    spec: &ColumnSpec,
+    in_key: bool,
+) -> Result<ColumnDefinition> {
     let default = match spec.default.as_ref().map(|clause| &clause.value) {
         None => None,
         Some(DefaultSpec::Known(default)) => Some(default.clone()),

@@ -25,8 +25,8 @@ use super::params::Params;
 use super::runtime::now_micros;
 use super::scope::Scope;
 use crate::catalog::TableEntry;
-pub(crate) use returning::{CHANGED_ROWS, ChangedRows};
 use returning::Returning;
+pub(crate) use returning::{CHANGED_ROWS, ChangedRows};
 
 /// From this try on the partition is held while the statement reads.
 const HELD_FROM_TRY: usize = 2;
@@ -218,9 +218,13 @@ pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> 
             kalamdb_sql::InsertSource::Query(query) => Ok(query.as_ref().clone()),
             _ => Err(Error::new(ErrorCode::Unsupported, "EXPLAIN of INSERT … VALUES: no query is planned for it")),
         },
-        Dml::Update(update) => {
-            change::reading_query(dml, &entry, context, update.selection.as_ref(), update.assignments.iter().map(|(_, expr)| expr))
-        }
+        Dml::Update(update) => change::reading_query(
+            dml,
+            &entry,
+            context,
+            update.selection.as_ref(),
+            update.assignments.iter().map(|(_, expr)| expr),
+        ),
         Dml::Delete(delete) => {
             change::reading_query(dml, &entry, context, delete.selection.as_ref(), std::iter::empty())
         }

@@ -105,16 +105,19 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
             let table = scope.bound(ddl::new_table(&context, create)).await?;
             Ddl::CreateTable { table: Box::new(table), if_not_exists: create.if_not_exists }
         }
-        Statement::DropTable { table, table_type, if_exists } => Ddl::DropTable {
-            name: table.resolve(&scope.namespace),
-            table_type: *table_type,
-            if_exists: *if_exists,
-        },
+        Statement::DropTable { table, table_type, if_exists } => {
+            Ddl::DropTable { name: table.resolve(&scope.namespace), table_type: *table_type, if_exists: *if_exists }
+        }
         _ => return Err(Error::internal("a statement that is no DDL was taken for one")),
     })
 }
 
-async fn run_explain(scope: &Scope, statement: &Statement, params: &Params, explain: Explain) -> Result<StatementResult> {
+async fn run_explain(
+    scope: &Scope,
+    statement: &Statement,
+    params: &Params,
+    explain: Explain,
+) -> Result<StatementResult> {
     let dml = match statement {
         Statement::Query(query) => return run_query(scope, query.as_ref().clone(), None, params, Some(explain)).await,
         Statement::Insert(insert) => Dml::Insert(insert),

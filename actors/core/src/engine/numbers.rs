@@ -19,7 +19,9 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Option<i128
         None => (digits, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.is_empty() && fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+    if whole.is_empty() && fraction.is_empty()
+        || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
     // The digits without the point, and how many of them stand after it once the scale is applied.
@@ -121,7 +123,9 @@ mod tests {
     #[test]
     fn times_are_read_in_their_forms() {
         let expected = Some(1_761_057_000_000_000);
-        for text in ["2025-10-21T14:30:00Z", "2025-10-21 14:30:00", "2025-10-21T16:30:00+02:00", "2025-10-21 14:30:00.000000Z"] {
+        for text in
+            ["2025-10-21T14:30:00Z", "2025-10-21 14:30:00", "2025-10-21T16:30:00+02:00", "2025-10-21 14:30:00.000000Z"]
+        {
             assert_eq!(parse_timestamp(text), expected, "{text}");
         }
         assert_eq!(parse_timestamp("1970-01-02"), Some(86_400_000_000));

@@ -69,7 +69,8 @@ impl Params {
         if occurrences.is_empty() {
             return plan_query(context, query, Vec::new());
         }
-        let by_json: Vec<FieldRef> = occurrences.iter().map(|number| param_field(json_type(self.json(*number)))).collect();
+        let by_json: Vec<FieldRef> =
+            occurrences.iter().map(|number| param_field(json_type(self.json(*number)))).collect();
         // What cannot be inferred is what its JSON says; a first plan tells which.
         let types = match plan_query(context, query.clone(), vec![None; occurrences.len()]) {
             Ok(plan) => {
@@ -216,7 +217,8 @@ fn inferred_types(plan: &LogicalPlan, count: usize) -> Result<Vec<Option<FieldRe
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
                 if let Expr::Placeholder(placeholder) = inner
-                    && let Some(place) = placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
+                    && let Some(place) =
+                        placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
                     && let Some(slot) = place.checked_sub(1).and_then(|place| types.get_mut(place))
                     && let Some(field) = &placeholder.field
                     && !field.data_type().is_null()
@@ -255,7 +257,9 @@ pub(crate) fn convert(json: &Json, column_type: ColumnType) -> Option<Value> {
             number_to_value(&number.to_string(), column_type)
         }
         (Json::String(text), ColumnType::Float | ColumnType::Double) => {
-            matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity").then(|| text_to_value(text, column_type)).flatten()
+            matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity")
+                .then(|| text_to_value(text, column_type))
+                .flatten()
         }
         (Json::String(text), ColumnType::Decimal { .. }) => text_to_value(text, column_type),
         (Json::String(text), ColumnType::Bytes) => decode_base64(text).map(Value::Bytes),
@@ -274,7 +278,8 @@ fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
         return None;
     }
     let micros = super::numbers::parse_timestamp(text)?;
-    (micros.rem_euclid(MICROS_PER_DAY) == 0).then(|| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date))?
+    (micros.rem_euclid(MICROS_PER_DAY) == 0)
+        .then(|| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date))?
 }
 
 /// Whether a JSON number, maybe with point and exponent, is a whole number.

@@ -22,6 +22,7 @@ use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{CheckedArithmetic, IdFunction, SnowflakeGenerator, statement_function};
+use super::interrupt::InterruptibleJoins;
 use super::rewrite::ExposedColumns;
 use super::scan::PartitionTable;
 
@@ -44,10 +45,12 @@ pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGener
         .with_runtime_env(environment)
         .with_default_features()
         .with_analyzer_rules(analyzer.rules)
+        .with_physical_optimizer_rule(Arc::new(InterruptibleJoins))
         .with_type_planner(Arc::new(DialectTypes))
         .build();
     for function in IdFunction::all(snowflakes) {
-        datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function)).map_err(from_datafusion)?;
+        datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function))
+            .map_err(from_datafusion)?;
     }
     Ok(state)
 }
@@ -100,7 +103,10 @@ impl Names<'_> {
             (Some(catalog), _) => {
                 return Err(Error::new(
                     kalamdb_commons::ErrorCode::InvalidSql,
-                    format!("'{catalog}.{}' is not a namespace: names are namespace.table or namespace.user.table", name.schema().unwrap_or_default()),
+                    format!(
+                        "'{catalog}.{}' is not a namespace: names are namespace.table or namespace.user.table",
+                        name.schema().unwrap_or_default()
+                    ),
                 ));
             }
             (None, _) => (None, false),

@@ -30,7 +30,8 @@ impl RowRange {
 pub(crate) fn key_range(schema: &TableSchema, partition: &PartitionId, filters: &[Expr]) -> RowRange {
     let space = keys::rows_partition(partition.table, partition.user.as_ref());
     let whole = space.range();
-    let comparisons: Vec<(&str, Operator, &ScalarValue)> = filters.iter().flat_map(conjuncts).filter_map(comparison).collect();
+    let comparisons: Vec<(&str, Operator, &ScalarValue)> =
+        filters.iter().flat_map(conjuncts).filter_map(comparison).collect();
     let mut prefix = space.prefix.to_vec();
     let (mut start, mut end) = (whole.start.clone(), whole.end.clone());
     let mut narrowed = false;

@@ -34,7 +34,8 @@ impl RowColumn {
 
 /// The rows as one batch.
 pub(crate) fn batch_of(columns: &[RowColumn], rows: &[Row]) -> Result<RecordBatch> {
-    let mut builders: Vec<ColumnBuilder> = columns.iter().map(|column| ColumnBuilder::new(column.column_type)).collect();
+    let mut builders: Vec<ColumnBuilder> =
+        columns.iter().map(|column| ColumnBuilder::new(column.column_type)).collect();
     for row in rows {
         for (at, builder) in builders.iter_mut().enumerate() {
             builder.append_value(row.get(at).unwrap_or(&Value::Null))?;

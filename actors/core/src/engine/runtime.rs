@@ -65,11 +65,7 @@ impl Runtime {
             .map_err(Error::internal)?;
         let statement_handle = statement_threads.handle().clone();
         spawn_on(&statement_handle, "syncer", Arc::clone(&committer).run_syncer());
-        tracing::info!(
-            namespaces = snapshot.namespaces.len(),
-            tables = snapshot.tables.len(),
-            "catalog recovered"
-        );
+        tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         Ok(Self {
             state: session_state(&settings, &snowflakes)?,
             settings,

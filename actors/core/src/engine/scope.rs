@@ -16,8 +16,42 @@ pub(crate) struct Scope {
     pub(crate) identity: Identity,
     pub(crate) header_user: Option<UserId>,
     pub(crate) namespace: NamespaceId,
+    limits: Limits,
+}
+
+/// When a statement ends whether it is done or not.
+#[derive(Debug, Clone)]
+struct Limits {
     deadline: Instant,
     cancel: CancellationToken,
+}
+
+tokio::task_local! {
+    /// Those of the statement that this task works on, for code too deep to be handed them.
+    static LIMITS: Limits;
+}
+
+/// An error once the statement that this task works on was called off or is out of time.
+pub(crate) fn still_wanted() -> Result<()> {
+    let check = |limits: &Limits| {
+        if limits.cancel.is_cancelled() {
+            return Err(called_off());
+        }
+        if Instant::now() >= limits.deadline {
+            return Err(out_of_time());
+        }
+        Ok(())
+    };
+    // Outside of a statement nothing is limited.
+    LIMITS.try_with(check).unwrap_or(Ok(()))
+}
+
+fn called_off() -> Error {
+    Error::new(ErrorCode::ShuttingDown, "the statement was cancelled; nothing was changed")
+}
+
+fn out_of_time() -> Error {
+    Error::new(ErrorCode::Timeout, "the statement ran past server.request_timeout; nothing was changed")
 }
 
 impl Scope {
@@ -34,8 +68,10 @@ impl Scope {
             identity: identity.clone(),
             header_user: header_user.cloned(),
             namespace: namespace.clone(),
-            deadline: Instant::now() + runtime.settings().server.request_timeout,
-            cancel: cancel.clone(),
+            limits: Limits {
+                deadline: Instant::now() + runtime.settings().server.request_timeout,
+                cancel: cancel.clone(),
+            },
         }
     }
 
@@ -47,15 +83,9 @@ impl Scope {
     pub(crate) async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(Error::new(
-                ErrorCode::ShuttingDown,
-                "the statement was cancelled; nothing was changed",
-            )),
-            () = tokio::time::sleep_until(self.deadline) => Err(Error::new(
-                ErrorCode::Timeout,
-                "the statement ran past server.request_timeout; nothing was changed",
-            )),
-            result = work => result,
+            () = self.limits.cancel.cancelled() => Err(called_off()),
+            () = tokio::time::sleep_until(self.limits.deadline) => Err(out_of_time()),
+            result = LIMITS.scope(self.limits.clone(), work) => result,
         }
     }
 

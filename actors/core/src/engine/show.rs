@@ -52,11 +52,14 @@ fn is_visible(context: &StatementContext, entry: &TableEntry) -> bool {
 
 /// `SHOW NAMESPACES`
 pub(crate) fn show_namespaces(context: &StatementContext) -> Result<StatementResult> {
-    let columns =
-        [RowColumn::new("namespace", ColumnType::Text, false), RowColumn::new("created_at", ColumnType::Timestamp, false)];
-    let rows = context.catalog.namespaces.values().map(|namespace| {
-        vec![Value::Text(namespace.name.as_str().to_owned()), Value::Timestamp(namespace.created_at)]
-    });
+    let columns = [
+        RowColumn::new("namespace", ColumnType::Text, false),
+        RowColumn::new("created_at", ColumnType::Timestamp, false),
+    ];
+    let rows =
+        context.catalog.namespaces.values().map(|namespace| {
+            vec![Value::Text(namespace.name.as_str().to_owned()), Value::Timestamp(namespace.created_at)]
+        });
     result_of(&columns, &rows.collect::<Vec<_>>())
 }
 
@@ -73,9 +76,8 @@ pub(crate) fn show_tables(context: &StatementContext, namespace: Option<&Namespa
         if namespace.as_str() == SYSTEM && context.identity.role == Role::User {
             return Err(forbidden());
         }
-        let rows = VirtualTable::names(namespace.as_str()).map(|name| {
-            vec![text(namespace.as_str()), text(name), text("system"), Value::Timestamp(0)]
-        });
+        let rows = VirtualTable::names(namespace.as_str())
+            .map(|name| vec![text(namespace.as_str()), text(name), text("system"), Value::Timestamp(0)]);
         return result_of(&columns, &rows.collect::<Vec<_>>());
     }
     context.catalog.require_namespace(namespace)?;

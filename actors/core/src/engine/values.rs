@@ -102,7 +102,9 @@ pub(crate) fn literal_to_value(expr: &ast::Expr, column_type: ColumnType, column
             let digits = if negative { format!("-{digits}") } else { digits.clone() };
             number_to_value(&digits, column_type)
         }
-        ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) => text_to_value(text, column_type),
+        ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) => {
+            text_to_value(text, column_type)
+        }
         ast::Value::DollarQuotedString(text) => text_to_value(&text.value, column_type),
         ast::Value::HexStringLiteral(hex) if column_type == ColumnType::Bytes => decode_hex(hex).map(Value::Bytes),
         ast::Value::Boolean(_) => None,
@@ -136,7 +138,10 @@ fn is_assignable(from: &DataType, to: ColumnType) -> bool {
             | ColumnType::Decimal { .. } => number,
             ColumnType::Text => text || number || time || *from == DataType::Boolean,
             ColumnType::Bytes => {
-                matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+                matches!(
+                    from,
+                    DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+                )
             }
             ColumnType::Date | ColumnType::Timestamp => time,
             ColumnType::Uuid | ColumnType::Json => text,
@@ -158,8 +163,7 @@ pub(crate) fn array_to_values(array: &ArrayRef, column_type: ColumnType, column:
     (0..cast.len())
         .map(|row| {
             let scalar = ScalarValue::try_from_array(&cast, row).map_err(Error::internal)?;
-            scalar_to_value(&scalar, column_type)
-                .map_err(|()| mismatch(column, column_type, &scalar.to_string()))
+            scalar_to_value(&scalar, column_type).map_err(|()| mismatch(column, column_type, &scalar.to_string()))
         })
         .collect()
 }
@@ -174,11 +178,10 @@ pub(crate) fn scalar_to_value(scalar: &ScalarValue, column_type: ColumnType) -> 
         (ScalarValue::Int64(Some(number)), ColumnType::BigInt) => Value::BigInt(*number),
         (ScalarValue::Float32(Some(number)), ColumnType::Float) => Value::Float(*number),
         (ScalarValue::Float64(Some(number)), ColumnType::Double) => Value::Double(*number),
-        (ScalarValue::Decimal128(Some(number), from_precision, from_scale), ColumnType::Decimal { precision, scale })
-            if *from_precision == precision && i16::from(*from_scale) == i16::from(scale) =>
-        {
-            Value::Decimal(*number)
-        }
+        (
+            ScalarValue::Decimal128(Some(number), from_precision, from_scale),
+            ColumnType::Decimal { precision, scale },
+        ) if *from_precision == precision && i16::from(*from_scale) == i16::from(scale) => Value::Decimal(*number),
         (ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
             match column_type {
                 ColumnType::Text | ColumnType::Uuid | ColumnType::Json => text_to_value(text, column_type).ok_or(())?,
@@ -186,7 +189,9 @@ pub(crate) fn scalar_to_value(scalar: &ScalarValue, column_type: ColumnType) -> 
             }
         }
         (
-            ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes)) | ScalarValue::BinaryView(Some(bytes)),
+            ScalarValue::Binary(Some(bytes))
+            | ScalarValue::LargeBinary(Some(bytes))
+            | ScalarValue::BinaryView(Some(bytes)),
             ColumnType::Bytes,
         ) => Value::Bytes(bytes.clone()),
         (ScalarValue::Date32(Some(days)), ColumnType::Date) => Value::Date(*days),

@@ -52,6 +52,18 @@ pub(super) struct Shared {
     failed: watch::Sender<Option<String>>,
 }
 
+#[cfg(test)]
+impl Shared {
+    /// Statements that run now.
+    pub(super) fn statements(&self) -> usize {
+        self.admission.running.len()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.borrow().is_some()
+    }
+}
+
 /// How the tree is reached from outside.
 #[derive(Debug, Clone)]
 pub(super) struct RootClient {

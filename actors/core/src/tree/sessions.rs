@@ -57,7 +57,9 @@ impl SessionsClient {
             match answer.await {
                 Ok(outcome) => return outcome,
                 Err(_) if begun.load(Ordering::Acquire) => {
-                    return SqlOutcome::refused(Error::internal("a statement's task ended without an answer").outcome_unknown());
+                    return SqlOutcome::refused(
+                        Error::internal("a statement's task ended without an answer").outcome_unknown(),
+                    );
                 }
                 Err(_) => {}
             }
@@ -77,8 +79,7 @@ impl SessionsClient {
         }
         let user = user.clone();
         let session = self.slot.call(|reply| SessionsMsg::Open { user, reply }, CALL_TIMEOUT).await??;
-        cast(&session, job)
-            .map_err(|_| Error::new(ErrorCode::Overloaded, "the session is being restarted: try again"))
+        cast(&session, job).map_err(|_| Error::new(ErrorCode::Overloaded, "the session is being restarted: try again"))
     }
 
     /// Retires sessions that have been idle for the time set.
@@ -200,9 +201,10 @@ impl SessionsState {
         let Some(user) = self.users.remove(&id) else { return };
         self.args.index.remove_if(&user, |_, session| session.actor.get_id() == id);
         if failed {
-            let budget = self.failures.entry(user).or_insert_with(|| {
-                RestartBudget::new(FAILURES, FAILURE_WINDOW, Duration::ZERO)
-            });
+            let budget = self
+                .failures
+                .entry(user)
+                .or_insert_with(|| RestartBudget::new(FAILURES, FAILURE_WINDOW, Duration::ZERO));
             let _ = budget.spend(Instant::now());
         }
     }
@@ -217,7 +219,11 @@ impl Actor for SessionSupervisor {
     type State = SessionsState;
     type Arguments = SessionsArgs;
 
-    async fn pre_start(&self, _: ActorRef<SessionsMsg>, args: SessionsArgs) -> Result<SessionsState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<SessionsMsg>,
+        args: SessionsArgs,
+    ) -> Result<SessionsState, ActorProcessingErr> {
         // The sessions of one that ended before went with it.
         args.index.clear();
         Ok(SessionsState { args, users: HashMap::new(), failures: HashMap::new() })

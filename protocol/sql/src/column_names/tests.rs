@@ -14,7 +14,10 @@ fn expressions_are_named_as_written() {
         ("SELECT *, t.*, A + 1", vec!["*", "*", "A + 1"]),
         ("SELECT CURRENT_USER(), Now(), CURRENT_DATE", vec!["current_user()", "now()", "current_date"]),
         ("SELECT SUM(n) OVER (PARTITION BY t.x ORDER BY y) FROM t", vec!["sum(n) OVER (PARTITION BY x ORDER BY y)"]),
-        ("SELECT a IN (1, 2), NOT (a AND (b)), EXISTS (SELECT 1)", vec!["a IN (1, 2)", "NOT (a AND (b))", "EXISTS (SELECT 1)"]),
+        (
+            "SELECT a IN (1, 2), NOT (a AND (b)), EXISTS (SELECT 1)",
+            vec!["a IN (1, 2)", "NOT (a AND (b))", "EXISTS (SELECT 1)"],
+        ),
         ("SELECT CAST(a AS DECIMAL(5,2)), a::DECIMAL(5,2)", vec!["cast(a AS DECIMAL(5,2))", "a::DECIMAL(5,2)"]),
         ("SELECT a IS DISTINCT FROM b, c FROM t", vec!["a IS DISTINCT FROM b", "c"]),
         ("SELECT EXTRACT(YEAR FROM t.a), f(a, b) FROM t", vec!["extract(YEAR FROM a)", "f(a, b)"]),
@@ -22,7 +25,10 @@ fn expressions_are_named_as_written() {
         ("SELECT DISTINCT ON (a, b) c, D(1) FROM t", vec!["c", "d(1)"]),
         ("SELECT ALL a+1 WHERE true", vec!["a+1"]),
         ("SELECT 1.5, .5, 'it''s', $1", vec!["1.5", ".5", "'it''s'", "$1"]),
-        ("SELECT array_agg(a) WITHIN GROUP (ORDER BY b), 2 FROM t", vec!["array_agg(a) WITHIN GROUP (ORDER BY b)", "2"]),
+        (
+            "SELECT array_agg(a) WITHIN GROUP (ORDER BY b), 2 FROM t",
+            vec!["array_agg(a) WITHIN GROUP (ORDER BY b)", "2"],
+        ),
     ] {
         assert_eq!(names(sql).expect(sql), expected, "{sql}");
     }

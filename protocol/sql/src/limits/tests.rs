@@ -32,8 +32,8 @@ fn nesting_ends_at_a_thousand() {
         assert!(check(&nested(open, inner, close, 1000)).is_ok(), "{open}");
         refused(&nested(open, inner, close, 1001), "1000 levels");
     }
-    refused(&"(".repeat(16 << 20), "1000 levels");
-    refused(&"CASE ".repeat(1 << 20), "1000 levels");
+    refused(&"(".repeat(1 << 20), "1000 levels");
+    refused(&"CASE ".repeat(10_000), "1000 levels");
     refused(&format!("SELECT CAST(1 AS INT{})", "[]".repeat(10_000)), "1000 levels");
     refused(&format!("SELECT a{}", "[1]".repeat(10_000)), "1000 levels");
     refused(&format!("SELECT CAST(1 AS {}", "ARRAY<".repeat(10_000)), "1000 levels");
@@ -69,7 +69,7 @@ fn chains_end_at_five_thousand() {
     }
     let exactly = format!("SELECT 1{}", "+1".repeat(5000));
     assert!(check(&exactly).is_ok());
-    refused(&"1+".repeat(8 << 20), "5000");
+    refused(&"1+".repeat(2 << 20), "5000");
 }
 
 #[test]
@@ -112,9 +112,8 @@ fn columns_end_at_ten_thousand() {
 
 #[test]
 fn tokens_end_at_two_million() {
-    refused(&"a ".repeat(3 << 20), "2000000 tokens");
-    refused(&format!("SELECT f({})", "1,".repeat(2 << 20)), "2000000 tokens");
-    let spaces = format!("SELECT{}1", " ".repeat(8 << 20));
+    refused(&format!("SELECT f({})", "1,".repeat(1 << 20)), "2000000 tokens");
+    let spaces = format!("SELECT{}1", " ".repeat(3 << 20));
     assert!(check(&spaces).is_ok());
 }
 

@@ -4,15 +4,29 @@
 use std::ops::ControlFlow;
 
 use kalamdb_commons::{ColumnName, Error, ErrorCode, Result};
-use sqlparser::ast::{Expr, Function, FunctionArguments, Ident, ObjectNamePart, Query, UnaryOperator, Value as SqlValue, Visit, Visitor};
+use sqlparser::ast::{
+    Expr, Function, FunctionArguments, Ident, ObjectNamePart, Query, UnaryOperator, Value as SqlValue, Visit, Visitor,
+};
 
 use super::names::folded;
 use crate::{ColumnDefault, ColumnType, DefaultClause, DefaultFunction, DefaultSpec, Value};
 
 /// Functions whose answer changes by itself; as a constant they would be frozen when the table is made.
 const VARYING: [&str; 14] = [
-    "clock_timestamp", "current_date", "current_time", "current_timestamp", "gen_random_uuid", "localtime",
-    "localtimestamp", "rand", "random", "statement_timestamp", "today", "transaction_timestamp", "uuid", "version",
+    "clock_timestamp",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "gen_random_uuid",
+    "localtime",
+    "localtimestamp",
+    "rand",
+    "random",
+    "statement_timestamp",
+    "today",
+    "transaction_timestamp",
+    "uuid",
+    "version",
 ];
 
 /// A column's DEFAULT.
@@ -89,12 +103,7 @@ fn function_name(function: &Function) -> Option<String> {
     }
 }
 
-fn check_function(
-    function: DefaultFunction,
-    text: &str,
-    column: &ColumnName,
-    column_type: ColumnType,
-) -> Result<()> {
+fn check_function(function: DefaultFunction, text: &str, column: &ColumnName, column_type: ColumnType) -> Result<()> {
     let result = match function {
         DefaultFunction::Now => ColumnType::Timestamp,
         DefaultFunction::CurrentUser | DefaultFunction::Ulid => ColumnType::Text,

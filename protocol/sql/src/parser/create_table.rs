@@ -82,7 +82,7 @@ impl Body {
 
     fn column(&mut self, input: &mut Input<'_>, ident: &Ident, name: ColumnName) -> Result<()> {
         let position = input.position();
-        if !matches!(input.source().token(input.index()), Some(Token::Word(_))) {
+        if !matches!(input.peek(), Some(Token::Word(_))) {
             return Err(input.unexpected(&format!("the type of column '{name}'")));
         }
         let sql_type = input.parse(|parser| parser.parse_data_type())?;
@@ -100,8 +100,8 @@ impl Body {
                 let begin = input.index() + 1;
                 let option = input.parse(|parser| parser.parse_optional_column_option())?;
                 let Some(ColumnOption::Default(value)) = option else { return Err(input.unexpected("a DEFAULT")) };
-                let text = input.source().text(begin..input.index());
-                let place = input.source().position_of(begin);
+                let text = input.text(begin..input.index());
+                let place = input.position_of(begin);
                 let clause = constants::default_clause(value, text, &name, column_type)
                     .map_err(|error| error.at(place.line, place.column))?;
                 once(input, default.replace(clause), "DEFAULT")?;
@@ -109,7 +109,7 @@ impl Body {
                 break;
             }
         }
-        match input.source().token(input.index()) {
+        match input.peek() {
             Some(Token::Comma | Token::RParen) => {}
             Some(Token::Word(word)) if is_foreign_option(&word.value) => {
                 let word = word.value.to_ascii_uppercase();
@@ -134,7 +134,9 @@ impl Body {
         for ident in self.key.iter().flatten() {
             let name = names::folded(ident);
             let error = match self.columns.iter().find(|column| column.name.as_str() == name) {
-                None => Error::new(ErrorCode::ColumnNotFound, format!("column '{name}' of the primary key is not declared")),
+                None => {
+                    Error::new(ErrorCode::ColumnNotFound, format!("column '{name}' of the primary key is not declared"))
+                }
                 Some(column) if key.contains(&column.name) => {
                     Error::new(ErrorCode::InvalidSql, format!("column '{name}' is in the primary key twice"))
                 }
@@ -178,8 +180,20 @@ fn once<T>(input: &Input<'_>, earlier: Option<T>, clause: &str) -> Result<()> {
 /// Clauses of columns elsewhere.
 fn is_foreign_option(word: &str) -> bool {
     let words = [
-        "AS", "AUTOINCREMENT", "AUTO_INCREMENT", "CHARACTER", "CHECK", "COLLATE", "COMMENT", "CONSTRAINT", "GENERATED",
-        "IDENTITY", "ON", "REFERENCES", "STORAGE", "UNIQUE",
+        "AS",
+        "AUTOINCREMENT",
+        "AUTO_INCREMENT",
+        "CHARACTER",
+        "CHECK",
+        "COLLATE",
+        "COMMENT",
+        "CONSTRAINT",
+        "GENERATED",
+        "IDENTITY",
+        "ON",
+        "REFERENCES",
+        "STORAGE",
+        "UNIQUE",
     ];
     words.iter().any(|foreign| word.eq_ignore_ascii_case(foreign))
 }

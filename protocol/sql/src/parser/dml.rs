@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use kalamdb_commons::{ColumnName, Error, ErrorCode, Result};
 use sqlparser::ast::{
-    self, AssignmentTarget, ConflictTarget, FromTable, Ident, ObjectName, ObjectNamePart, OnInsert, SetExpr, TableFactor,
-    TableObject, TableWithJoins,
+    self, AssignmentTarget, ConflictTarget, FromTable, Ident, ObjectName, ObjectNamePart, OnInsert, SetExpr,
+    TableFactor, TableObject, TableWithJoins,
 };
 
 use super::input::Input;
@@ -93,9 +93,7 @@ fn on_conflict(input: &Input<'_>, on: OnInsert) -> Result<OnConflict> {
     let OnInsert::OnConflict(on) = on else { return Err(refused::never(input, "ON DUPLICATE KEY: use ON CONFLICT")) };
     let target = match on.conflict_target {
         None => Vec::new(),
-        Some(ConflictTarget::Columns(columns)) => {
-            distinct(input, columns.iter().map(names::written_column))?
-        }
+        Some(ConflictTarget::Columns(columns)) => distinct(input, columns.iter().map(names::written_column))?,
         Some(ConflictTarget::OnConstraint(_)) => {
             return Err(refused::never(input, "ON CONFLICT ON CONSTRAINT: name the key's columns"));
         }
@@ -193,7 +191,9 @@ fn assignments(input: &Input<'_>, assignments: Vec<ast::Assignment>) -> Result<V
     for assignment in assignments {
         match assignment.target {
             AssignmentTarget::ColumnName(name) => columns.push(written_column(input, &name)),
-            AssignmentTarget::Tuple(_) => return Err(refused::never(input, "SET (a, b) = …: set each column by itself")),
+            AssignmentTarget::Tuple(_) => {
+                return Err(refused::never(input, "SET (a, b) = …: set each column by itself"));
+            }
         }
         values.push(assignment.value);
     }

@@ -1,46 +1,80 @@
 //! A statement's tokens, read from left to right, with errors that know their place.
 
+use std::ops::Range;
+
 use kalamdb_commons::{Error, ErrorCode, Position, Result};
 use sqlparser::ast::Ident;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::dialect::{KalamDialect, within_budget};
 use crate::source::Source;
 
-/// Depth of sqlparser's own recursion, which counts up to four per level of nesting and one per
-/// operator; the limits on tokens come first.
-const RECURSION_LIMIT: usize = 12_000;
+/// How often sqlparser's own counter of recursion counts a bracket or CASE, at most.
+const RECURSIONS_PER_NESTING: usize = 6;
+/// The same for an operator.
+const RECURSIONS_PER_OPERATOR: usize = 2;
+/// The same for the rest.
+const BASE_RECURSIONS: usize = 50;
 /// Longest message from sqlparser, in characters: it quotes tokens, which may be large.
 const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The rest of a statement.
 pub(super) struct Input<'a> {
+    /// Without its tokens: the parser has them.
     source: &'a Source<'a>,
     parser: Parser<'a>,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(source: &'a Source<'a>, dialect: &'a KalamDialect) -> Self {
-        let parser = Parser::new(dialect)
-            .with_recursion_limit(RECURSION_LIMIT)
-            .with_tokens_with_locations(source.to_parser_tokens());
+    pub(super) fn new(source: &'a Source<'a>, tokens: Vec<TokenWithSpan>, dialect: &'a KalamDialect) -> Self {
+        // The limits have counted; this catches what recurs without bracket and operator.
+        let shape = source.shape();
+        let recursions =
+            BASE_RECURSIONS + shape.nesting * RECURSIONS_PER_NESTING + shape.open_operators * RECURSIONS_PER_OPERATOR;
+        let parser = Parser::new(dialect).with_recursion_limit(recursions).with_tokens_with_locations(tokens);
         Self { source, parser }
     }
 
-    /// All of the statement.
-    pub(super) fn source(&self) -> &'a Source<'a> {
-        self.source
+    /// The tokens, when all is read.
+    pub(super) fn into_tokens(self) -> Vec<TokenWithSpan> {
+        self.parser.into_tokens()
+    }
+
+    /// How many tokens there are.
+    pub(super) fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// One of the tokens; none past the end.
+    pub(super) fn token(&self, index: usize) -> Option<&Token> {
+        (index < self.len()).then(|| &self.parser.token_at(index).token)
+    }
+
+    /// The next token.
+    pub(super) fn peek(&self) -> Option<&Token> {
+        self.token(self.index())
+    }
+
+    /// The text of some tokens.
+    pub(super) fn text(&self, indexes: Range<usize>) -> &'a str {
+        self.source.text(indexes)
     }
 
     /// How many tokens were read.
     pub(super) fn index(&self) -> usize {
-        self.parser.index().min(self.source.tokens().len())
+        self.parser.index().min(self.len())
     }
 
     /// Where the next token stands.
     pub(super) fn position(&self) -> Position {
-        self.source.position_of(self.index())
+        self.position_of(self.index())
+    }
+
+    /// Where a token stands.
+    pub(super) fn position_of(&self, index: usize) -> Position {
+        let start = self.parser.token_at(index.min(self.len())).span.start;
+        Position { line: start.line, column: start.column }
     }
 
     /// Reads with sqlparser.
@@ -62,14 +96,14 @@ impl<'a> Input<'a> {
 
     /// As [`Self::peek_word`], some tokens further on.
     pub(super) fn word_at(&self, ahead: usize) -> Option<String> {
-        match self.source.token(self.index() + ahead) {
+        match self.token(self.index() + ahead) {
             Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.value.to_ascii_uppercase()),
             _ => None,
         }
     }
 
     pub(super) fn peek_open_paren(&self) -> bool {
-        self.source.token(self.index()) == Some(&Token::LParen)
+        self.peek() == Some(&Token::LParen)
     }
 
     /// Whether the next token is this word, which is read then.
@@ -98,7 +132,7 @@ impl<'a> Input<'a> {
 
     /// Whether the next token is this one, which is read then.
     pub(super) fn take_token(&mut self, token: &Token) -> bool {
-        let taken = self.source.token(self.index()) == Some(token);
+        let taken = self.peek() == Some(token);
         if taken {
             self.parser.advance_token();
         }
@@ -111,28 +145,25 @@ impl<'a> Input<'a> {
 
     /// The next token, which must be a word.
     pub(super) fn expect_ident(&mut self, what: &str) -> Result<Ident> {
-        match self.source.token(self.index()) {
+        match self.peek() {
             Some(Token::Word(_)) => self.parse(Parser::parse_identifier),
             _ => Err(self.unexpected(what)),
         }
     }
 
-    /// The next token, whatever it is.
-    pub(super) fn next_token(&mut self) -> Option<&'a Token> {
-        let source = self.source;
-        let token = source.token(self.index());
+    /// Passes the next token.
+    pub(super) fn advance(&mut self) {
         self.parser.advance_token();
-        token
     }
 
     pub(super) fn expect_end(&self) -> Result<()> {
-        if self.index() == self.source.tokens().len() { Ok(()) } else { Err(self.unexpected("the end of the statement")) }
+        if self.index() == self.len() { Ok(()) } else { Err(self.unexpected("the end of the statement")) }
     }
 
     /// An error that says what was expected instead of the next token.
     pub(super) fn unexpected(&self, expected: &str) -> Error {
         let index = self.index();
-        let found = if index == self.source.tokens().len() {
+        let found = if index == self.len() {
             "the end of the statement".to_owned()
         } else {
             shortened(self.source.text(index..index + 1))
@@ -151,7 +182,7 @@ impl<'a> Input<'a> {
     }
 
     fn at(&self, error: Error, index: usize) -> Error {
-        let position = self.source.position_of(index);
+        let position = self.position_of(index);
         error.at(position.line, position.column)
     }
 

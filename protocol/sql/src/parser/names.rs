@@ -74,7 +74,8 @@ fn table_of(parts: &[Ident]) -> Result<TableRef> {
         [namespace, table] => (Some(namespace), table, false),
         [namespace, user, table] if folded(user) == USER_QUALIFIER => (Some(namespace), table, true),
         _ => {
-            let error = Error::new(ErrorCode::InvalidSql, "a table is named table, namespace.table or namespace.user.table");
+            let error =
+                Error::new(ErrorCode::InvalidSql, "a table is named table, namespace.table or namespace.user.table");
             return Err(parts.first().map_or(error.clone(), |first| at(error, first.span)));
         }
     };
@@ -109,7 +110,10 @@ pub(super) fn own_namespace(input: &mut Input<'_>) -> Result<NamespaceId> {
 pub(super) fn new_column(ident: &Ident) -> Result<ColumnName> {
     let name = ColumnName::new(folded(ident)).map_err(|error| at(error, ident.span))?;
     if SystemColumn::from_name(name.as_str()).is_some() {
-        let error = Error::new(ErrorCode::InvalidName, format!("column '{name}' is there in every table: it cannot be declared"));
+        let error = Error::new(
+            ErrorCode::InvalidName,
+            format!("column '{name}' is there in every table: it cannot be declared"),
+        );
         return Err(at(error, ident.span));
     }
     Ok(name)

@@ -49,12 +49,12 @@ fn list(input: &mut Input<'_>) -> Result<Vec<Given>> {
         let position = input.position();
         let name = names::folded(&input.expect_ident("an option")?);
         input.expect_token(&Token::Eq)?;
-        let value = match input.source().token(input.index()) {
+        let value = match input.peek() {
             Some(Token::SingleQuotedString(text)) => text.clone(),
             Some(Token::Number(text, false)) => text.clone(),
             _ => return Err(input.unexpected("a value in single quotes")),
         };
-        input.next_token();
+        input.advance();
         let option = Given { name, value, line: position.line, column: position.column };
         if !seen.insert(option.name.clone()) {
             return Err(option.invalid("is given twice".to_owned()));
@@ -175,7 +175,11 @@ impl Given {
                 && !path.contains(|character: char| character.is_control() || character == '\\')
                 && !path.split('/').any(|part| part == "." || part == "..")
         });
-        if safe { Ok(self.value.clone()) } else { Err(self.wrong_value("it begins with {storageLocation}/ and stays below it")) }
+        if safe {
+            Ok(self.value.clone())
+        } else {
+            Err(self.wrong_value("it begins with {storageLocation}/ and stays below it"))
+        }
     }
 }
 

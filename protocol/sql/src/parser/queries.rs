@@ -19,26 +19,33 @@ pub(super) fn query(input: &mut Input<'_>) -> Result<Statement> {
 
 /// Refuses what the engine would take and the contract does not have, at any depth.
 pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<()> {
-    let source = input.source();
     let begin = input.index();
-    let keyword_at = |index: usize| match source.token(index) {
+    let keyword_at = |index: usize| match input.token(index) {
         Some(Token::Word(word)) => word.keyword,
         _ => Keyword::NoKeyword,
     };
-    for index in begin..source.tokens().len() {
-        let named = index.checked_sub(1).is_some_and(|before| {
-            source.token(before) == Some(&Token::Period) || keyword_at(before) == Keyword::AS
-        });
+    for index in begin..input.len() {
+        let named = index
+            .checked_sub(1)
+            .is_some_and(|before| input.token(before) == Some(&Token::Period) || keyword_at(before) == Keyword::AS);
         if named {
             continue;
         }
         let what = match (keyword_at(index), keyword_at(index + 1)) {
+            // sqlparser would go on with it, and on with what follows it.
+            (Keyword::INSERT | Keyword::MERGE, _)
+                if index > begin && input.token(index - 1) == Some(&Token::RParen) =>
+            {
+                "INSERT or MERGE in a query"
+            }
             (Keyword::INTO, _) if !(insert && index == begin + 1) => "INTO in a query",
-            (Keyword::FOR, Keyword::UPDATE | Keyword::SHARE | Keyword::NO | Keyword::KEY) => "row locks (FOR UPDATE, FOR SHARE)",
-            (Keyword::OPERATOR, _) if source.token(index + 1) == Some(&Token::LParen) => "OPERATOR()",
+            (Keyword::FOR, Keyword::UPDATE | Keyword::SHARE | Keyword::NO | Keyword::KEY) => {
+                "row locks (FOR UPDATE, FOR SHARE)"
+            }
+            (Keyword::OPERATOR, _) if input.token(index + 1) == Some(&Token::LParen) => "OPERATOR()",
             _ => continue,
         };
-        let position = source.position_of(index);
+        let position = input.position_of(index);
         return Err(refused::never(input, what).at(position.line, position.column));
     }
     Ok(())

@@ -54,7 +54,9 @@ fn unsupported(sql_type: &DataType) -> Error {
         DataType::TinyInt(_) | DataType::Int2(_) => ": use SMALLINT",
         DataType::Bool => ": use BOOLEAN",
         DataType::Real | DataType::Float4 => ": use FLOAT",
-        DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) | DataType::Double(_) => ": use DOUBLE or FLOAT",
+        DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) | DataType::Double(_) => {
+            ": use DOUBLE or FLOAT"
+        }
         DataType::Numeric(_) | DataType::Dec(_) => ": use DECIMAL(p,s)",
         DataType::Decimal(_) => ": DECIMAL(p,s) takes a precision of 1 to 38 and a scale of 0 to the precision",
         DataType::Varchar(_) | DataType::Char(_) | DataType::Character(_) | DataType::CharacterVarying(_) => {
@@ -110,9 +112,27 @@ mod tests {
     #[test]
     fn any_other_type_is_named() {
         for text in [
-            "HSTORE", "INTERVAL", "TIME", "MONEY", "SERIAL", "INTEGER", "VARCHAR(10)", "INT(3)", "DECIMAL", "DECIMAL(0,0)",
-            "DECIMAL(39,0)", "DECIMAL(3,4)", "DECIMAL(3,-1)", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMP(3)",
-            "JSONB", "INT[]", "FLOAT(24)", "BIGINT UNSIGNED", "CHAR(3)",
+            "HSTORE",
+            "INTERVAL",
+            "TIME",
+            "MONEY",
+            "SERIAL",
+            "INTEGER",
+            "VARCHAR(10)",
+            "INT(3)",
+            "DECIMAL",
+            "DECIMAL(0,0)",
+            "DECIMAL(39,0)",
+            "DECIMAL(3,4)",
+            "DECIMAL(3,-1)",
+            "TIMESTAMP WITH TIME ZONE",
+            "TIMESTAMPTZ",
+            "TIMESTAMP(3)",
+            "JSONB",
+            "INT[]",
+            "FLOAT(24)",
+            "BIGINT UNSIGNED",
+            "CHAR(3)",
         ] {
             let error = parse(text).expect_err(text);
             assert_eq!(error.code, ErrorCode::Unsupported);

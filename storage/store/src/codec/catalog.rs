@@ -44,8 +44,7 @@ pub fn encode_table(table: &TableDefinition) -> Vec<u8> {
 /// # Errors
 /// [`StoreError::Corrupted`] when it is none.
 pub fn decode_table(bytes: &[u8]) -> Result<TableDefinition, StoreError> {
-    let table: TableDefinition =
-        json::decode::<definition::TableForm>("table definition", bytes, TABLE_FORMAT)?.into();
+    let table: TableDefinition = json::decode::<definition::TableForm>("table definition", bytes, TABLE_FORMAT)?.into();
     check::check_schema("table definition", &table.schema)?;
     Ok(table)
 }

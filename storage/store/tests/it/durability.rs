@@ -84,7 +84,7 @@ async fn a_torn_log_leaves_a_prefix_of_whole_batches() {
     let copies = TempDir::new().unwrap();
     let mut survivors = Vec::new();
     for (round, length) in
-        [synced_bytes, synced_bytes + 1, synced_bytes + 700, whole - 150, whole - 1, whole].into_iter().enumerate()
+        [synced_bytes, synced_bytes + 1, synced_bytes + 700, whole - 400, whole - 1, whole].into_iter().enumerate()
     {
         let copy = copies.path().join(round.to_string());
         copy_directory(&harness.directory(), &copy);

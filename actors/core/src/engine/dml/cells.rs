@@ -44,7 +44,9 @@ pub(super) fn constant(target: &Target<'_>, expr: &ast::Expr, column: &ColumnDef
             }
         }
         ast::Expr::Function(function) => {
-            return Ok(known_function(function).and_then(|function| exact(target.context, function, column.column_type)));
+            return Ok(
+                known_function(function).and_then(|function| exact(target.context, function, column.column_type))
+            );
         }
         _ => {}
     }

@@ -107,8 +107,7 @@ pub(super) async fn prepare(
                 }
             }
             check_not_null(schema, &row)?;
-            let new_key =
-                if schema.primary_key.is_empty() { key.clone() } else { encode_primary_key(schema, &row)? };
+            let new_key = if schema.primary_key.is_empty() { key.clone() } else { encode_primary_key(schema, &row)? };
             prepared.rows.push(row.clone());
             prepared.changes.push(RowChange::Update {
                 old_key: key.clone(),
@@ -165,9 +164,8 @@ fn equalities(condition: &ast::Expr, columns: &mut HashSet<String>) {
         }
         ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
             let ident = match (left.as_ref(), right.as_ref()) {
-                (ast::Expr::Identifier(ident), ast::Expr::Value(_)) | (ast::Expr::Value(_), ast::Expr::Identifier(ident)) => {
-                    Some(ident)
-                }
+                (ast::Expr::Identifier(ident), ast::Expr::Value(_))
+                | (ast::Expr::Value(_), ast::Expr::Identifier(ident)) => Some(ident),
                 (ast::Expr::CompoundIdentifier(parts), ast::Expr::Value(_))
                 | (ast::Expr::Value(_), ast::Expr::CompoundIdentifier(parts)) => parts.last(),
                 _ => None,

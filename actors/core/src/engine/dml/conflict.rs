@@ -71,11 +71,8 @@ fn check_target(target: &Target<'_>, on_conflict: &OnConflict) -> Result<()> {
     if on_conflict.target.is_empty() {
         return Ok(());
     }
-    let mut named = on_conflict
-        .target
-        .iter()
-        .map(|name| writable(schema, name.as_str()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut named =
+        on_conflict.target.iter().map(|name| writable(schema, name.as_str())).collect::<Result<Vec<_>>>()?;
     let mut key = schema.key_positions();
     named.sort_unstable();
     key.sort_unstable();
@@ -186,13 +183,16 @@ async fn new_rows(
         let mut next = first_value;
         let mut columns = Vec::new();
         for (place, definition, constant) in &values {
-            columns.push((*place, match constant {
-                Some(value) => vec![value.clone(); batch.num_rows()],
-                None => {
-                    next += 1;
-                    array_to_values(batch.column(next - 1), definition.column_type, definition.name.as_str())?
-                }
-            }));
+            columns.push((
+                *place,
+                match constant {
+                    Some(value) => vec![value.clone(); batch.num_rows()],
+                    None => {
+                        next += 1;
+                        array_to_values(batch.column(next - 1), definition.column_type, definition.name.as_str())?
+                    }
+                },
+            ));
         }
         for at in 0..batch.num_rows() {
             if condition.is_some_and(|condition| condition.is_null(at) || !condition.value(at)) {
@@ -263,8 +263,7 @@ impl ast::VisitorMut for ExcludedRenamer<'_, '_> {
             && let [qualifier, ident] = parts.as_slice()
             && qualifier.value.eq_ignore_ascii_case("excluded")
         {
-            let name =
-                if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
+            let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
             if let Err(error) = writable(self.target.schema(), &name) {
                 self.error.get_or_insert(error);
                 return ControlFlow::Break(());

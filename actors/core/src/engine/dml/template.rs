@@ -21,8 +21,10 @@ pub(super) fn select(
     select.projection = items;
     select.selection = selection;
     if let Some((name, own)) = from
-        && let Some(ast::TableWithJoins { relation: ast::TableFactor::Table { name: place, alias: Some(alias), .. }, .. }) =
-            select.from.first_mut()
+        && let Some(ast::TableWithJoins {
+            relation: ast::TableFactor::Table { name: place, alias: Some(alias), .. },
+            ..
+        }) = select.from.first_mut()
     {
         *place = name;
         alias.name = own;

@@ -2,9 +2,7 @@
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use kalamdb_commons::UserId;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -39,9 +37,7 @@ impl ScalarUDFImpl for StatementConstant {
 pub(crate) fn statement_function(name: &str, now: i64, user: &UserId) -> Option<ScalarUDF> {
     let value = match name {
         "now" | "current_timestamp" => ScalarValue::TimestampMicrosecond(Some(now), None),
-        "current_date" | "today" => {
-            ScalarValue::Date32(i32::try_from(now.div_euclid(MICROS_PER_DAY)).ok())
-        }
+        "current_date" | "today" => ScalarValue::Date32(i32::try_from(now.div_euclid(MICROS_PER_DAY)).ok()),
         "current_time" => ScalarValue::Time64Microsecond(Some(now.rem_euclid(MICROS_PER_DAY))),
         "current_user" => ScalarValue::Utf8View(Some(user.as_str().to_owned())),
         _ => return None,

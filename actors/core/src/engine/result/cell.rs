@@ -46,7 +46,10 @@ enum Kind {
     Interval,
     List(Box<Field>),
     Struct(Vec<(Vec<u8>, CellWriter)>),
-    Map { keys: ArrayRef, values: Box<CellWriter> },
+    Map {
+        keys: ArrayRef,
+        values: Box<CellWriter>,
+    },
 }
 
 impl CellWriter {
@@ -64,7 +67,9 @@ impl CellWriter {
             DataType::Boolean => to(DataType::Boolean, Kind::Boolean),
             DataType::Int8 | DataType::Int16 => to(DataType::Int16, Kind::SmallInt),
             DataType::Int32 => to(DataType::Int32, Kind::Int),
-            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::Int64 => to(DataType::Int64, Kind::BigInt),
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::Int64 => {
+                to(DataType::Int64, Kind::BigInt)
+            }
             DataType::UInt64 => to(DataType::UInt64, Kind::Unsigned),
             DataType::Float16 | DataType::Float32 => to(DataType::Float32, Kind::Float),
             DataType::Float64 => to(DataType::Float64, Kind::Double),

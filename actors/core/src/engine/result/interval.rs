@@ -36,7 +36,9 @@ pub(super) fn iso8601(array: &ArrayRef, row: usize) -> Result<String> {
                 TimeUnit::Second => {
                     i128::from(array.as_primitive::<DurationSecondType>().value(row)) * NANOS_PER_SECOND
                 }
-                TimeUnit::Millisecond => i128::from(array.as_primitive::<DurationMillisecondType>().value(row)) * 1_000_000,
+                TimeUnit::Millisecond => {
+                    i128::from(array.as_primitive::<DurationMillisecondType>().value(row)) * 1_000_000
+                }
                 TimeUnit::Microsecond => i128::from(array.as_primitive::<DurationMicrosecondType>().value(row)) * 1000,
                 TimeUnit::Nanosecond => array.as_primitive::<DurationNanosecondType>().value(row).into(),
             };

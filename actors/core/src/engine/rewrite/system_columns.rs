@@ -102,8 +102,11 @@ impl Rewriter {
     ) {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
-                let is_cte = name.0.len() == 1 && last_ident(name).is_some_and(|ident| self.ctes.contains(&folded(ident)));
-                let Some(own) = alias.as_ref().map(|alias| &alias.name).or_else(|| last_ident(name)).cloned() else { return };
+                let is_cte =
+                    name.0.len() == 1 && last_ident(name).is_some_and(|ident| self.ctes.contains(&folded(ident)));
+                let Some(own) = alias.as_ref().map(|alias| &alias.name).or_else(|| last_ident(name)).cloned() else {
+                    return;
+                };
                 let columns = named.for_reference(&folded(&own));
                 if is_cte || columns.is_empty() {
                     return;

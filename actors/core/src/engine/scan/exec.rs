@@ -241,7 +241,10 @@ fn reader_of<'a>(
         Entry::Occupied(found) => Ok(found.into_mut()),
         Entry::Vacant(place) => {
             let written = entry.versions.get(&version).ok_or_else(|| {
-                Error::corrupted(format!("a row of '{}' names schema version {version}, which does not exist", entry.definition.name))
+                Error::corrupted(format!(
+                    "a row of '{}' names schema version {version}, which does not exist",
+                    entry.definition.name
+                ))
             })?;
             Ok(place.insert(VersionReader {
                 rows: RowReader::new(written),

@@ -175,10 +175,15 @@ fn listed(context: &StatementContext) -> Vec<Listed> {
     }
     for namespace in made {
         let catalog = if namespace == SYSTEM { SYSTEM } else { CATALOG };
-        for table in VirtualTable::names(namespace).filter_map(|name| Some((name, VirtualTable::find(namespace, name)?))) {
-            let columns = table.1.columns().into_iter().enumerate().map(|(at, column)| {
-                column_row(at, &column.name, Value::Null, column.nullable, column.column_type)
-            });
+        for table in
+            VirtualTable::names(namespace).filter_map(|name| Some((name, VirtualTable::find(namespace, name)?)))
+        {
+            let columns = table
+                .1
+                .columns()
+                .into_iter()
+                .enumerate()
+                .map(|(at, column)| column_row(at, &column.name, Value::Null, column.nullable, column.column_type));
             all.push(Listed {
                 names: [text(catalog), text(namespace), text(table.0)],
                 table_type: "VIEW",

@@ -76,7 +76,15 @@ fn what_an_option_cannot_be_is_named() {
 
 #[test]
 fn the_list_itself_has_a_syntax() {
-    for list in ["", "flush_rows", "flush_rows = ", "flush_rows = off", "flush_rows '1'", "'flush_rows' = '1'", "flush_rows = '1',"] {
+    for list in [
+        "",
+        "flush_rows",
+        "flush_rows = ",
+        "flush_rows = off",
+        "flush_rows '1'",
+        "'flush_rows' = '1'",
+        "flush_rows = '1',",
+    ] {
         let error = options("USER", list).expect_err(list);
         assert_eq!(error.code, ErrorCode::InvalidSql, "{list}: {}", error.message);
     }
@@ -89,7 +97,10 @@ fn the_type_may_be_an_option() {
         other => panic!("{other:?}"),
     };
     assert_eq!(kind("CREATE TABLE t (a INT) WITH (type = 'shared')").expect("shared"), TableType::Shared);
-    assert_eq!(kind("CREATE TABLE t (a INT) WITH (access = 'public', type = 'SHARED')").expect("shared"), TableType::Shared);
+    assert_eq!(
+        kind("CREATE TABLE t (a INT) WITH (access = 'public', type = 'SHARED')").expect("shared"),
+        TableType::Shared
+    );
     assert_eq!(kind("CREATE USER TABLE t (a INT) WITH (type = 'user')").expect("user"), TableType::User);
     let error: Error = kind("CREATE TABLE t (a INT)").expect_err("no type");
     assert_eq!(error.code, ErrorCode::InvalidOption);

@@ -39,7 +39,9 @@ pub(super) fn check_schema(what: &'static str, schema: &TableSchema) -> Result<(
 
 fn is_possible(column_type: ColumnType) -> bool {
     match column_type {
-        ColumnType::Decimal { precision, scale } => (1..=MAX_DECIMAL_PRECISION).contains(&precision) && scale <= precision,
+        ColumnType::Decimal { precision, scale } => {
+            (1..=MAX_DECIMAL_PRECISION).contains(&precision) && scale <= precision
+        }
         _ => true,
     }
 }

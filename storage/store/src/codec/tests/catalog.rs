@@ -22,14 +22,24 @@ fn options() -> impl Strategy<Value = TableOptions> {
     let numbers = (option::of(any::<u64>()), option::of(any::<u64>()));
     (option::of(option::of(duration())), option::of(access), option::of(duration()), texts, numbers).prop_map(
         |(flush_interval, access, ttl, (storage, sharding, path_template), (flush_rows, max_rows))| TableOptions {
-            flush_interval, flush_rows, storage, sharding, path_template, access, ttl, max_rows,
+            flush_interval,
+            flush_rows,
+            storage,
+            sharding,
+            path_template,
+            access,
+            ttl,
+            max_rows,
         },
     )
 }
 
 fn default_of(column_type: ColumnType) -> impl Strategy<Value = Option<ColumnDefault>> {
     let functions = [
-        DefaultFunction::Now, DefaultFunction::CurrentUser, DefaultFunction::SnowflakeId, DefaultFunction::UuidV7,
+        DefaultFunction::Now,
+        DefaultFunction::CurrentUser,
+        DefaultFunction::SnowflakeId,
+        DefaultFunction::UuidV7,
         DefaultFunction::Ulid,
     ];
     option::of(prop_oneof![
@@ -178,7 +188,10 @@ fn schemas_that_contradict_themselves_are_refused() {
         decode_table(&encode_table(&table)).unwrap_err().to_string()
     };
     for (change, reason) in [
-        (&|table: &mut TableDefinition| table.schema.columns[1].id = ColumnId(1), "column text: its id is another column's too"),
+        (
+            &|table: &mut TableDefinition| table.schema.columns[1].id = ColumnId(1),
+            "column text: its id is another column's too",
+        ),
         (&|table| table.schema.next_column_id = ColumnId(4), "column stars: its id is one of those to come"),
         (
             &|table| table.schema.columns[0].column_type = ColumnType::Decimal { precision: 39, scale: 0 },

@@ -89,7 +89,10 @@ fn marks_that_no_encoder_wrote_are_refused() {
     let message = |bytes: &[u8]| DeleteMarks::decode(bytes).unwrap_err().to_string();
     assert_eq!(message(&[1, 9, 0, 0, 0, 0]), "stored delete marks is corrupted: unknown form 9");
     assert_eq!(message(&[1, 1, 2, 0, 0, 0, 5, 0, 5, 0]), "stored delete marks is corrupted: row 5 is out of order");
-    assert_eq!(message(&[1, 3, 1, 0, 0, 0, 5, 0, 4, 0]), "stored delete marks is corrupted: run 5 to 4 is out of order");
+    assert_eq!(
+        message(&[1, 3, 1, 0, 0, 0, 5, 0, 4, 0]),
+        "stored delete marks is corrupted: run 5 to 4 is out of order"
+    );
     let touching = [1, 3, 2, 0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0];
     assert_eq!(message(&touching), "stored delete marks is corrupted: run 3 to 4 is out of order");
     let mut bitmap = vec![1, 2, 1, 0, 0, 0];

@@ -24,7 +24,13 @@ fn stored_file() -> impl Strategy<Value = StoredFile> {
 fn change() -> impl Strategy<Value = LogChange> {
     let kind = prop_oneof![Just(ChangeKind::Insert), Just(ChangeKind::Update), Just(ChangeKind::Delete)];
     let row = || option::of(some_bytes().prop_map(Bytes::from));
-    (seq(), kind, some_bytes(), row(), row()).prop_map(|(seq, kind, key, old, new)| LogChange { seq, kind, key, old, new })
+    (seq(), kind, some_bytes(), row(), row()).prop_map(|(seq, kind, key, old, new)| LogChange {
+        seq,
+        kind,
+        key,
+        old,
+        new,
+    })
 }
 
 proptest! {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kalamdb_commons::{
-    ColumnId, ColumnName, NamespaceId, QualifiedTableName, Role, SchemaVersion, Seq, TableId, TableName, TableType, UserId,
+    ColumnId, ColumnName, NamespaceId, QualifiedTableName, Role, SchemaVersion, Seq, TableId, TableName, TableType,
+    UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnType, NamespaceDefinition, Row, TableDefinition, TableOptions, TableSchema, Value,
+    ColumnDefault, ColumnDefinition, ColumnType, NamespaceDefinition, Row, TableDefinition, TableOptions, TableSchema,
+    Value,
 };
 
 use crate::codec::catalog::{
@@ -56,10 +58,8 @@ pub(in crate::codec) fn schema() -> TableSchema {
 }
 
 pub(in crate::codec) fn table() -> TableDefinition {
-    let name = QualifiedTableName {
-        namespace: NamespaceId::new("chat").unwrap(),
-        table: TableName::new("messages").unwrap(),
-    };
+    let name =
+        QualifiedTableName { namespace: NamespaceId::new("chat").unwrap(), table: TableName::new("messages").unwrap() };
     let options = TableOptions { flush_interval: Some(Some(Duration::from_secs(30))), ..TableOptions::default() };
     TableDefinition { id: TABLE, name, table_type: TableType::User, schema: schema(), options, created_at: TIME }
 }

@@ -34,7 +34,9 @@ fn decimal_type() -> impl Strategy<Value = ColumnType> {
 pub(in crate::codec) fn value(column_type: ColumnType) -> BoxedStrategy<Value> {
     match column_type {
         ColumnType::Boolean => any::<bool>().prop_map(Value::Boolean).boxed(),
-        ColumnType::SmallInt => edges(vec![i16::MIN, -1, 0, 1, i16::MAX], any::<i16>()).prop_map(Value::SmallInt).boxed(),
+        ColumnType::SmallInt => {
+            edges(vec![i16::MIN, -1, 0, 1, i16::MAX], any::<i16>()).prop_map(Value::SmallInt).boxed()
+        }
         ColumnType::Int => edges(vec![i32::MIN, -1, 0, 1, i32::MAX], any::<i32>()).prop_map(Value::Int).boxed(),
         ColumnType::BigInt => edges(vec![i64::MIN, -1, 0, 1, i64::MAX], any::<i64>()).prop_map(Value::BigInt).boxed(),
         ColumnType::Float => edges(floats(), any::<u32>().prop_map(f32::from_bits)).prop_map(Value::Float).boxed(),
@@ -50,7 +52,9 @@ pub(in crate::codec) fn value(column_type: ColumnType) -> BoxedStrategy<Value> {
             let years_1_and_9999 = vec![-62_135_596_800_000_000, -1, 0, 253_402_300_799_999_999];
             edges(years_1_and_9999, any::<i64>()).prop_map(Value::Timestamp).boxed()
         }
-        ColumnType::Uuid => prop_oneof![any::<[u8; 16]>(), select(vec![[0; 16], [0xff; 16]])].prop_map(Value::Uuid).boxed(),
+        ColumnType::Uuid => {
+            prop_oneof![any::<[u8; 16]>(), select(vec![[0; 16], [0xff; 16]])].prop_map(Value::Uuid).boxed()
+        }
         ColumnType::Json => select(vec!["null", "{}", "{\"a\":1}", "{\"a\": 1}", "[1,2]", "\"é\"", "0.1e5"])
             .prop_map(|text| Value::Json(text.to_owned()))
             .boxed(),
@@ -70,13 +74,30 @@ fn edges<T: Clone + std::fmt::Debug + 'static>(
 }
 
 fn floats() -> Vec<f32> {
-    let finite = [0.0, 1.0, f32::MIN_POSITIVE, f32::from_bits(1), f32::MAX, f32::INFINITY, f32::NAN, f32::from_bits(0x7f80_0001)];
+    let finite = [
+        0.0,
+        1.0,
+        f32::MIN_POSITIVE,
+        f32::from_bits(1),
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        f32::from_bits(0x7f80_0001),
+    ];
     finite.into_iter().flat_map(|number| [number, -number]).collect()
 }
 
 fn doubles() -> Vec<f64> {
-    let finite =
-        [0.0, 1.0, f64::MIN_POSITIVE, f64::from_bits(1), f64::MAX, f64::INFINITY, f64::NAN, f64::from_bits(0x7ff0_0000_0000_0001)];
+    let finite = [
+        0.0,
+        1.0,
+        f64::MIN_POSITIVE,
+        f64::from_bits(1),
+        f64::MAX,
+        f64::INFINITY,
+        f64::NAN,
+        f64::from_bits(0x7ff0_0000_0000_0001),
+    ];
     finite.into_iter().flat_map(|number| [number, -number]).collect()
 }
 
@@ -126,12 +147,12 @@ pub(in crate::codec) fn schema_of(version: u32, types: &[ColumnType]) -> TableSc
 
 /// A schema and rows of it.
 pub(in crate::codec) fn schema_and_row() -> impl Strategy<Value = (TableSchema, Row)> {
-    (1..1000_u32, vec(column_type(), 1..20))
-        .prop_map(|(version, types)| schema_of(version, &types))
-        .prop_flat_map(|schema| {
+    (1..1000_u32, vec(column_type(), 1..20)).prop_map(|(version, types)| schema_of(version, &types)).prop_flat_map(
+        |schema| {
             let row: Vec<_> = schema.columns.iter().map(|column| nullable(column.column_type)).collect();
             (Just(schema), row)
-        })
+        },
+    )
 }
 
 /// Equality that tells floats apart by their bits, where `==` says that NaN is not NaN.

@@ -74,7 +74,8 @@ fn assert_arrow_order(types: &[ColumnType], rows: &[Vec<Value>]) {
     for left in 0..rows.len() {
         for right in 0..rows.len() {
             let by_key = keys[left].cmp(&keys[right]);
-            let by_column = comparators.iter().fold(Ordering::Equal, |order, next| order.then_with(|| next(left, right)));
+            let by_column =
+                comparators.iter().fold(Ordering::Equal, |order, next| order.then_with(|| next(left, right)));
             let shown = || format!("{:?} and {:?}", rows[left], rows[right]);
             assert_eq!(by_key, arrow_rows.row(left).cmp(&arrow_rows.row(right)), "rows {}", shown());
             assert_eq!(by_key, by_column, "columns {}", shown());
@@ -136,7 +137,10 @@ proptest! {
 
 #[test]
 fn embedded_zeros_sort_between_the_text_and_what_is_greater() {
-    let texts = ["", "\0", "\0\0", "\0\u{1}", "\0a", "\u{1}", "a", "a\0", "a\0\0", "a\0\u{1}", "a\0b", "a\u{1}", "aa", "b", "é", "日"];
+    let texts = [
+        "", "\0", "\0\0", "\0\u{1}", "\0a", "\u{1}", "a", "a\0", "a\0\0", "a\0\u{1}", "a\0b", "a\u{1}", "aa", "b", "é",
+        "日",
+    ];
     assert_ascending(&texts.map(|text| Value::Text(text.to_owned())));
     let bytes: [&[u8]; 8] = [&[], &[0], &[0, 0], &[0, 0xff], &[0, 0xff, 1], &[1], &[0xff], &[0xff, 0xff]];
     assert_ascending(&bytes.map(|bytes| Value::Bytes(bytes.to_vec())));
@@ -148,11 +152,31 @@ fn floats_are_normalised_and_nan_is_last() {
     assert_eq!(key(-0.0), key(0.0));
     assert_eq!(key(-f64::NAN), key(f64::NAN));
     assert_eq!(key(f64::from_bits(0x7ff0_0000_0000_0001)), key(f64::NAN));
-    let ascending =
-        [f64::NEG_INFINITY, f64::MIN, -1.0, -f64::MIN_POSITIVE, 0.0, f64::MIN_POSITIVE, 1.0, f64::MAX, f64::INFINITY, f64::NAN];
+    let ascending = [
+        f64::NEG_INFINITY,
+        f64::MIN,
+        -1.0,
+        -f64::MIN_POSITIVE,
+        0.0,
+        f64::MIN_POSITIVE,
+        1.0,
+        f64::MAX,
+        f64::INFINITY,
+        f64::NAN,
+    ];
     assert_ascending(&ascending.map(Value::Double));
-    let ascending =
-        [f32::NEG_INFINITY, f32::MIN, -1.0, -f32::MIN_POSITIVE, 0.0, f32::MIN_POSITIVE, 1.0, f32::MAX, f32::INFINITY, f32::NAN];
+    let ascending = [
+        f32::NEG_INFINITY,
+        f32::MIN,
+        -1.0,
+        -f32::MIN_POSITIVE,
+        0.0,
+        f32::MIN_POSITIVE,
+        1.0,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+    ];
     assert_ascending(&ascending.map(Value::Float));
 }
 

@@ -16,14 +16,14 @@ pub(in crate::codec) fn rows() -> Vec<Golden> {
         golden(
             "row",
             encode_row(&row_header(false), &schema(), &row()),
-            "01 03000000 2900000000000000 00004efeb5400600 00
+            "01 03000000 2900000000000000 0000ceeeb5400600 00
              04 0900000000000000 04000000 00000000
              68c3a979",
         ),
         golden(
             "tombstone",
             encode_row(&row_header(true), &schema(), &row()),
-            "01 03000000 2a00000000000000 00004efeb5400600 01
+            "01 03000000 2a00000000000000 0000ceeeb5400600 01
              04 0900000000000000 04000000 00000000
              68c3a979",
         ),
@@ -35,7 +35,7 @@ pub(in crate::codec) fn rows() -> Vec<Golden> {
              01 fbff fbffffff fbffffffffffffff 0000c03f 000000000000f83f
              d2040000000000000000000000000000
              02000000 04000000
-             924f0000 00004efeb5400600
+             924f0000 0000ceeeb5400600
              0199c82cc00070008000000000 00002a
              06000000 06000000
              6869 00ff 7b7d",

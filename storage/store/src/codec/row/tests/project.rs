@@ -18,7 +18,9 @@ enum Alteration {
 
 fn alteration() -> impl Strategy<Value = Alteration> {
     prop_oneof![
-        column_type().prop_flat_map(|one| (Just(one), nullable(one))).prop_map(|(one, initial)| Alteration::Add(one, initial)),
+        column_type()
+            .prop_flat_map(|one| (Just(one), nullable(one)))
+            .prop_map(|(one, initial)| Alteration::Add(one, initial)),
         any::<prop::sample::Index>().prop_map(Alteration::Drop),
         any::<prop::sample::Index>().prop_map(Alteration::Rename),
     ]

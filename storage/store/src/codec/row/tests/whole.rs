@@ -4,7 +4,9 @@ use kalamdb_commons::SchemaVersion;
 use kalamdb_sql::{ColumnType, TableSchema, Value};
 use proptest::prelude::*;
 
-use crate::codec::row::{HEADER_BYTES, RowHeader, RowReader, RowView, ValueRef, decode_row, encode_row, encode_row_into};
+use crate::codec::row::{
+    HEADER_BYTES, RowHeader, RowReader, RowView, ValueRef, decode_row, encode_row, encode_row_into,
+};
 use crate::codec::tests::strategies::{assert_same, schema_and_row, schema_of, seq};
 
 fn header(schema: &TableSchema) -> RowHeader {

@@ -1,0 +1,203 @@
+//! The engine over the memory backend, below the actors.
+
+use std::sync::Arc;
+
+use kalamdb_commons::settings::Settings;
+use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Result, Role, UserId};
+use kalamdb_sql::Statement;
+use kalamdb_wire::StatementResult;
+use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
+
+use super::dml::{self, Dml};
+use super::params::Params;
+use super::query::select;
+use super::scope::Scope;
+use super::{Runtime, run_request};
+use crate::tree::{Tree, TreeArgs};
+use crate::{SqlOutcome, SqlRequest};
+
+/// A server without a door.
+struct Server {
+    runtime: Arc<Runtime>,
+    tree: Tree,
+}
+
+fn identity(user: &str, role: Role) -> Identity {
+    Identity { user_id: UserId::new(user).expect("a user id"), role }
+}
+
+impl Server {
+    async fn start() -> Self {
+        let mut settings = Settings::default();
+        settings.storage.backend = "memory".to_owned();
+        let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("the memory backend opens"));
+        let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
+        Self { runtime, tree }
+    }
+
+    fn request(user: &str, role: Role, sql: &str, params: Vec<Json>) -> SqlRequest {
+        SqlRequest {
+            identity: identity(user, role),
+            header_user: None,
+            sql: sql.to_owned(),
+            params,
+            namespace: NamespaceId::default_namespace(),
+            request_id: "test".to_owned(),
+        }
+    }
+
+    async fn outcome(&self, user: &str, role: Role, sql: &str, params: Vec<Json>) -> SqlOutcome {
+        self.tree.execute(Self::request(user, role, sql, params)).await
+    }
+
+    async fn run(&self, user: &str, sql: &str, params: Vec<Json>) -> Vec<StatementResult> {
+        let outcome = self.outcome(user, Role::Dba, sql, params).await;
+        assert!(outcome.error.is_none(), "{sql}: {:?}", outcome.error);
+        outcome.results
+    }
+
+    async fn scalar(&self, user: &str, sql: &str) -> Json {
+        let results = self.run(user, sql, Vec::new()).await;
+        let rows: Json = serde_json::from_str(results.last().expect("a result").rows.as_str()).expect("JSON");
+        rows[0].as_object().and_then(|row| row.values().next()).cloned().expect("one value")
+    }
+
+    fn scope(&self, user: &str) -> Scope {
+        Scope::new(
+            &self.runtime,
+            &identity(user, Role::User),
+            None,
+            &NamespaceId::default_namespace(),
+            &CancellationToken::new(),
+        )
+    }
+
+    /// How many keys a query looks at.
+    async fn keys_read(&self, user: &str, sql: &str) -> u64 {
+        let context = self.scope(user).begin(None).await.expect("a context");
+        let parsed = kalamdb_sql::statements(sql).next().expect("a statement").expect("it parses");
+        let Statement::Query(query) = parsed.statement else { panic!("a query") };
+        select(&context, *query, None, &Params::none(), None).await.expect("it runs");
+        context.snapshot.keys_read()
+    }
+}
+
+fn insert_many(table: &str, rows: std::ops::Range<usize>) -> String {
+    let values: Vec<String> = rows.map(|id| format!("({id}, 'row {id}')")).collect();
+    format!("INSERT INTO {table} VALUES {}", values.join(", "))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_ten_rows_pays_for_ten() {
+    let server = Server::start().await;
+    server.run("admin", "CREATE USER TABLE notes (id BIGINT PRIMARY KEY, text TEXT)", vec![]).await;
+    for chunk in 0..20 {
+        let sql = insert_many("notes", chunk * 5000..(chunk + 1) * 5000);
+        server.run("big", &sql, vec![]).await;
+    }
+    server.run("small", &insert_many("notes", 0..10), vec![]).await;
+
+    assert_eq!(server.keys_read("small", "SELECT * FROM notes").await, 10);
+    assert_eq!(server.keys_read("small", "SELECT count(*) FROM notes WHERE text LIKE 'row%'").await, 10);
+    assert_eq!(server.keys_read("nobody", "SELECT * FROM notes").await, 0);
+    assert_eq!(server.keys_read("big", "SELECT text FROM notes WHERE id = 77777").await, 1, "a lookup by key");
+    assert_eq!(server.keys_read("big", "SELECT text FROM notes WHERE id >= 99990").await, 10, "a range of keys");
+    assert_eq!(server.keys_read("big", "SELECT text FROM notes WHERE id = 5 AND id = 6").await, 0);
+    assert!(server.keys_read("big", "SELECT text FROM notes LIMIT 3").await <= 256, "LIMIT reaches the scan");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_of_one_row_all_count() {
+    let server = Arc::new(Server::start().await);
+    server
+        .run(
+            "u",
+            "CREATE USER TABLE counter (id BIGINT PRIMARY KEY, n BIGINT); INSERT INTO counter VALUES (1, 0)",
+            vec![],
+        )
+        .await;
+    let increments = (0..8).map(|_| {
+        let server = Arc::clone(&server);
+        async move {
+            for _ in 0..25 {
+                server.run("u", "UPDATE counter SET n = n + 1 WHERE id = 1", vec![]).await;
+            }
+        }
+    });
+    futures::future::join_all(increments).await;
+    assert_eq!(server.scalar("u", "SELECT n FROM counter").await, json!(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_upserts_and_whole_table_updates_lose_nothing() {
+    let server = Arc::new(Server::start().await);
+    server.run("u", "CREATE SHARED TABLE tally (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)", vec![]).await;
+    let work = (0..8).map(|worker| {
+        let server = Arc::clone(&server);
+        async move {
+            for round in 0..20_i64 {
+                let upsert = "INSERT INTO tally VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET n = tally.n + 1";
+                server.run("u", upsert, vec![json!(round % 4)]).await;
+                if worker == 0 {
+                    server.run("u", "UPDATE tally SET n = n + 100 WHERE n > -1", vec![]).await;
+                }
+            }
+        }
+    });
+    futures::future::join_all(work).await;
+    let ones = server.scalar("u", "SELECT sum(n) % 100 FROM tally").await;
+    assert_eq!(ones, json!(160 % 100), "each upsert counted once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_called_off_changes_nothing() {
+    let server = Server::start().await;
+    server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)", vec![]).await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let scope =
+        Scope::new(&server.runtime, &identity("u", Role::User), None, &NamespaceId::default_namespace(), &cancel);
+    let parsed = kalamdb_sql::statements("INSERT INTO t VALUES (1)").next().expect("one").expect("it parses");
+    let Statement::Insert(insert) = parsed.statement else { panic!("an INSERT") };
+    let error = dml::run(&scope, Dml::Insert(&insert), None, &Params::none()).await.expect_err("called off");
+    assert_eq!(error.code, ErrorCode::ShuttingDown);
+    assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_query_ends_with_timeout() {
+    let mut settings = Settings::default();
+    settings.storage.backend = "memory".to_owned();
+    settings.server.request_timeout = std::time::Duration::from_millis(200);
+    let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("opens"));
+    let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("starts");
+    let server = Server { runtime, tree };
+    server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY, text TEXT)", vec![]).await;
+    server.run("u", &insert_many("t", 0..2000), vec![]).await;
+    // Billions of pairs: no machine is done with them in time.
+    let sql = "SELECT count(*) FROM t a, t b, t c WHERE a.text || b.text || c.text LIKE '%x%'";
+    let outcome = server.outcome("u", Role::User, sql, vec![]).await;
+    assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::Timeout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddl_and_foreign_partitions_need_a_role() -> Result<()> {
+    let server = Server::start().await;
+    server.run("admin", "CREATE SHARED TABLE s (id BIGINT PRIMARY KEY) WITH (access = 'private')", vec![]).await;
+    for sql in ["CREATE NAMESPACE x", "DROP TABLE s", "SELECT * FROM s", "INSERT INTO s VALUES (1)", "DESCRIBE s"] {
+        let outcome = server.outcome("u", Role::User, sql, vec![]).await;
+        assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::Forbidden), "{sql}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_with_parameters_is_refused_before_it_begins() {
+    let server = Server::start().await;
+    let catalog = server.tree.catalog();
+    let request = Server::request("u", Role::Dba, "CREATE NAMESPACE a; SELECT $1", vec![json!(1)]);
+    let outcome = run_request(&server.runtime, &catalog, request, &CancellationToken::new()).await;
+    assert!(outcome.results.is_empty());
+    assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::ParamsWithBatch));
+}
