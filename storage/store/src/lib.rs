@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod codec;
 pub mod committer;
 mod error;
+pub mod identity;
 
 pub use backend::{
     BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, Partition,

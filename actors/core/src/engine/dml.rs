@@ -191,7 +191,12 @@ pub(crate) async fn run(
             {
                 continue;
             }
-            Err(CommitError::Refused(error)) => return Err(error),
+            Err(CommitError::Refused(error)) => {
+                drop(guard);
+                // The row that was in the way is part of the answer: it must not be taken back.
+                committer.wait_visible(&partition).await?;
+                return Err(error);
+            }
         };
         drop(guard);
         match committed.ticket {

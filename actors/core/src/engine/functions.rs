@@ -9,4 +9,4 @@ mod statement;
 
 pub(crate) use checked::CheckedArithmetic;
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
-pub(crate) use statement::{StatementConstant, statement_function};
+pub(crate) use statement::statement_function;

@@ -109,7 +109,6 @@ impl Names<'_> {
                     ),
                 ));
             }
-            (None, _) => (None, false),
         };
         if namespace.is_none()
             && let Some(changed) = self.context.changed_rows(text)

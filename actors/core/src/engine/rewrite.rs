@@ -9,7 +9,7 @@ mod system_columns;
 
 use kalamdb_commons::SystemColumn;
 
-pub(crate) use naming::{name_items, name_outputs, unique_names};
+pub(crate) use naming::{name_outputs, unique_names};
 pub(crate) use system_columns::expose_system_columns;
 
 /// Between a table's name and the letters of its variant; between a result name and what keeps it unique.

@@ -82,7 +82,7 @@ fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
 }
 
 /// Aliases the items of a list, each with the text at its place in `written` or, without it, its normal form.
-pub(crate) fn name_items(items: &mut [SelectItem], written: Option<&[String]>) {
+fn name_items(items: &mut [SelectItem], written: Option<&[String]>) {
     let written = written.filter(|texts| texts.len() == items.len());
     let has_wildcard =
         items.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
