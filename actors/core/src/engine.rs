@@ -7,6 +7,7 @@ mod errors;
 mod execute;
 mod functions;
 mod interrupt;
+mod literals;
 mod numbers;
 mod params;
 mod planning;

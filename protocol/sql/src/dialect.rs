@@ -9,10 +9,12 @@ use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
-/// Steps every statement may take; `FROM` with a thousand nested parentheses needs half a million.
-const BASE_STEPS: usize = 600_000;
+/// Steps every statement may take.
+const BASE_STEPS: usize = 20_000;
 /// Steps beyond those, per token.
 const STEPS_PER_TOKEN: usize = 32;
+/// And per pair of nested brackets: in FROM, each is tried as a query down to the innermost, then as a join.
+const STEPS_PER_PAIR_OF_LEVELS: usize = 2;
 
 /// PostgreSQL's dialect with a budget of work.
 ///
@@ -28,9 +30,9 @@ pub(crate) struct KalamDialect {
 struct OutOfSteps;
 
 impl KalamDialect {
-    /// The dialect for one statement.
-    pub(crate) fn new(tokens: usize) -> Self {
-        let steps = BASE_STEPS.saturating_add(tokens.saturating_mul(STEPS_PER_TOKEN));
+    /// The dialect for one statement of so many tokens and levels of nesting.
+    pub(crate) fn new(tokens: usize, nesting: usize) -> Self {
+        let steps = BASE_STEPS + tokens * STEPS_PER_TOKEN + nesting * nesting * STEPS_PER_PAIR_OF_LEVELS;
         Self { postgres: PostgreSqlDialect {}, steps_left: Cell::new(steps) }
     }
 

@@ -1,8 +1,11 @@
 //! The dialect: what can be said to KalamDB in SQL, and the definitions that DDL leaves behind.
 //!
 //! [`statements`] turns text into [`Statement`]s, one after the other, and never touches storage or
-//! the catalog. Definitions ([`TableDefinition`] and its parts) are plain data; `kalamdb-store` keeps
-//! them, `kalamdb-core` acts on them. That split (definitions here, storage there) is decision 001.
+//! the catalog. Text is untrusted: the limits on nesting, chains, columns and tokens are counted before
+//! any recursive parser sees a statement, and the work that parser may do is bounded.
+//!
+//! Definitions ([`TableDefinition`] and its parts) are plain data; `kalamdb-store` keeps them,
+//! `kalamdb-core` acts on them. That split (definitions here, storage there) is decision 001.
 
 mod column_names;
 mod definition;

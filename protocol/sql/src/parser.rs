@@ -100,7 +100,7 @@ fn parse_next(scanner: &mut Scanner<'_>) -> Result<ParsedStatement> {
 fn parse(mut source: Source<'_>) -> Result<ParsedStatement> {
     let parameters = count_parameters(&source)?;
     let position = source.position();
-    let dialect = KalamDialect::new(source.len());
+    let dialect = KalamDialect::new(source.len(), source.shape().nesting);
     let tokens = source.take_tokens();
     let mut input = Input::new(&source, tokens, &dialect);
     let statement = statement(&mut input)?;

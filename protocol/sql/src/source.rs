@@ -30,7 +30,7 @@ impl<'a> Source<'a> {
     /// are checked token by token, so that memory stays bounded whatever is sent.
     pub(crate) fn read(scanner: &mut Scanner<'a>) -> Result<Option<Self>> {
         let mut source = Self { sql: scanner.sql(), tokens: Vec::new(), ranges: Vec::new(), shape: Shape::default() };
-        let dialect = KalamDialect::new(0);
+        let dialect = KalamDialect::new(0, 0);
         let mut limits = Limits::default();
         let mut piece_tokens = Vec::new();
         loop {

@@ -36,6 +36,8 @@ pub(crate) struct StatementContext {
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
     changed: Mutex<Option<Arc<ChangedRows>>>,
+    /// Whose partitions the statement is about, once it has named one.
+    owner: Mutex<Option<UserId>>,
 }
 
 impl StatementContext {
@@ -65,6 +67,7 @@ impl StatementContext {
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),
+            owner: Mutex::default(),
         }))
     }
 
@@ -80,9 +83,22 @@ impl StatementContext {
     /// reads two users' partitions).
     pub(crate) fn resolve(&self, table: &TableRef, action: Action) -> Result<(Arc<TableEntry>, PartitionId)> {
         let name = self.qualify(table);
+        if action != Action::Read && super::show::is_virtual(name.namespace.as_str()) {
+            return Err(Error::new(ErrorCode::Forbidden, format!("'{name}' is made by the server: nobody writes it")));
+        }
         let entry = self.catalog.table(&name)?;
         let user = self.partition_user(entry, table.user_qualifier)?;
         self.check_role(entry, action)?;
+        if let Some(user) = &user {
+            let mut owner = self.owner.lock();
+            if owner.get_or_insert_with(|| user.clone()) != user {
+                return Err(Error::new(
+                    ErrorCode::InvalidSql,
+                    "a statement is about one user's partitions: the caller's, or with the user qualifier everywhere \
+                     those of the user in X-USER-ID",
+                ));
+            }
+        }
         let partition = PartitionId { table: entry.id(), user };
         self.touched.lock().insert(partition.clone());
         if action == Action::Read {

@@ -12,6 +12,9 @@ use kalamdb_sql::{
 use super::context::{StatementContext, forbidden};
 use super::dml::evaluate_constant;
 
+/// The storage that always exists.
+const LOCAL_STORAGE: &str = "local";
+
 /// A change of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Ddl {
@@ -46,6 +49,11 @@ pub(crate) fn check_role(role: Role) -> Result<()> {
 pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTable) -> Result<NewTable> {
     if create.table_type == TableType::Stream {
         return Err(Error::new(ErrorCode::Unsupported, "stream tables are not offered by this version"));
+    }
+    if let Some(storage) = &create.options.storage
+        && storage != LOCAL_STORAGE
+    {
+        return Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{storage}' does not exist.")));
     }
     let mut columns = Vec::with_capacity(create.columns.len());
     for (at, spec) in create.columns.iter().enumerate() {

@@ -16,7 +16,7 @@ mod template;
 use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Result, Seq};
-use kalamdb_sql::{Delete, Insert, Row, TableRef, TableSchema, Update, ast};
+use kalamdb_sql::{Delete, Insert, InsertSource, Row, TableRef, TableSchema, Update, ast};
 use kalamdb_store::{Changes, CommitError, RowChange};
 use kalamdb_wire::StatementResult;
 
@@ -215,25 +215,33 @@ pub(crate) async fn run(
     Err(Error::internal("a statement found its premises changed while it held the partition"))
 }
 
+/// How a statement goes about it.
+pub(crate) enum Explained {
+    /// It reads this first.
+    Query(ast::Query),
+    /// It plans nothing.
+    Text(String),
+}
+
 /// How the statement reads, for EXPLAIN.
-pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> Result<ast::Query> {
+pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> Result<Explained> {
     let (entry, _) = context.resolve(dml.table(), dml.action())?;
-    match dml {
-        Dml::Insert(insert) => match &insert.source {
-            kalamdb_sql::InsertSource::Query(query) => Ok(query.as_ref().clone()),
-            _ => Err(Error::new(ErrorCode::Unsupported, "EXPLAIN of INSERT … VALUES: no query is planned for it")),
-        },
-        Dml::Update(update) => change::reading_query(
-            dml,
-            &entry,
-            context,
-            update.selection.as_ref(),
-            update.assignments.iter().map(|(_, expr)| expr),
-        ),
-        Dml::Delete(delete) => {
-            change::reading_query(dml, &entry, context, delete.selection.as_ref(), std::iter::empty())
+    let query = match dml {
+        Dml::Insert(insert) => {
+            let rows = match &insert.source {
+                InsertSource::Query(query) => return Ok(Explained::Query(query.as_ref().clone())),
+                InsertSource::Values(rows) => rows.len(),
+                InsertSource::DefaultValues => 1,
+            };
+            return Ok(Explained::Text(format!("InsertRows: table={}, rows={rows}\n", entry.definition.name)));
         }
-    }
+        Dml::Update(update) => {
+            let computed = update.assignments.iter().map(|(_, expr)| expr);
+            change::reading_query(dml, &entry, update.selection.as_ref(), computed)
+        }
+        Dml::Delete(delete) => change::reading_query(dml, &entry, delete.selection.as_ref(), std::iter::empty()),
+    };
+    query.map(Explained::Query)
 }
 
 /// A constant expression as a value of a column.

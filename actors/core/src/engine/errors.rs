@@ -22,7 +22,7 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
             Error::new(ErrorCode::InvalidSql, plain(&message))
         }
-        DataFusionError::NotImplemented(message) => Error::new(ErrorCode::Unsupported, plain(&message)),
+        DataFusionError::NotImplemented(message) => not_implemented(&message),
         DataFusionError::Execution(message) => Error::new(ErrorCode::EvaluationError, plain(&message)),
         DataFusionError::ResourcesExhausted(detail) => {
             tracing::warn!(%detail, "a query was refused memory");
@@ -47,13 +47,25 @@ fn from_shared(error: &DataFusionError) -> Error {
         },
         DataFusionError::SchemaError(error, _) => from_schema(error),
         DataFusionError::Plan(message) => Error::new(ErrorCode::InvalidSql, plain(message)),
-        DataFusionError::NotImplemented(message) => Error::new(ErrorCode::Unsupported, plain(message)),
+        DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::Execution(message) => Error::new(ErrorCode::EvaluationError, plain(message)),
         DataFusionError::ResourcesExhausted(detail) => {
             from_datafusion(DataFusionError::ResourcesExhausted(detail.clone()))
         }
         other => Error::internal(other),
     }
+}
+
+fn not_implemented(message: &str) -> Error {
+    // The planner finds out late that a function stands where none of its kind may.
+    let misplaced = |kind: &str| message.contains(&format!("does not support logical expression {kind}"));
+    if misplaced("WindowFunction") {
+        return Error::new(ErrorCode::InvalidSql, "window functions stand in a select list or in ORDER BY only");
+    }
+    if misplaced("AggregateFunction") {
+        return Error::new(ErrorCode::InvalidSql, "aggregate functions do not stand in WHERE or in a join's condition");
+    }
+    Error::new(ErrorCode::Unsupported, plain(message))
 }
 
 fn from_boxed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
-use kalamdb_sql::{ParsedStatement, Statement};
+use kalamdb_sql::{ColumnType, ParsedStatement, Statement, Value};
 use kalamdb_wire::StatementResult;
 use tokio_util::sync::CancellationToken;
 
 use super::ddl::{self, Ddl};
-use super::dml::{self, Dml};
+use super::dml::{self, Dml, Explained};
 use super::params::Params;
 use super::query::{Explain, run_query, select};
+use super::rows::{RowColumn, result_of};
 use super::scope::Scope;
 use super::{Runtime, show};
 use crate::tree::CatalogClient;
 use crate::{SqlOutcome, SqlRequest, StatementError};
+
+/// Statements that one request may hold: their results are in memory until the last is done.
+const MOST_STATEMENTS: usize = 10_000;
 
 /// Runs the request; `cancel` calls off what is not yet committing.
 pub(crate) async fn run_request(
@@ -28,17 +32,23 @@ pub(crate) async fn run_request(
     let mut results = Vec::new();
     let mut failed = None;
     let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
-    for (at, parsed) in kalamdb_sql::statements(&sql).enumerate() {
-        // The rest of a batch that needs parameters is not looked at: the first statement tells.
+    let statements = kalamdb_sql::statements(&sql);
+    if statements.len() > MOST_STATEMENTS {
+        return SqlOutcome::refused(Error::new(
+            ErrorCode::InvalidSql,
+            format!("{} statements in one request: {MOST_STATEMENTS} are allowed", statements.len()),
+        ));
+    }
+    if statements.len() > 1 && !params.is_empty() {
+        return SqlOutcome::refused(Error::new(
+            ErrorCode::ParamsWithBatch,
+            "parameters go with a single statement: send the statements one by one",
+        ));
+    }
+    for (at, parsed) in statements.enumerate() {
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
-            if !params.is_empty() && kalamdb_sql::statements(&sql).nth(1).is_some() {
-                return Err(Error::new(
-                    ErrorCode::ParamsWithBatch,
-                    "parameters go with a single statement: send the statements one by one",
-                ));
-            }
             let params = Params::new(params.clone(), parsed.parameters)?;
             let scope = Scope::new(runtime, &identity, header_user.as_ref(), &namespace, cancel);
             run_statement(&scope, catalog, &parsed, &params).await
@@ -53,8 +63,7 @@ pub(crate) async fn run_request(
             }
             Err(error) => {
                 tracing::debug!(request_id, statement = at, %error, "statement failed");
-                let statement = (error.code != ErrorCode::ParamsWithBatch).then_some(at);
-                failed = Some(StatementError { error, statement });
+                failed = Some(StatementError { error, statement: Some(at) });
                 break;
             }
         }
@@ -112,6 +121,13 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
     })
 }
 
+/// A plan that is ours alone, in the shape of the others.
+fn plan_text(text: String) -> Result<StatementResult> {
+    let columns =
+        [RowColumn::new("plan_type", ColumnType::Text, false), RowColumn::new("plan", ColumnType::Text, false)];
+    result_of(&columns, &[vec![Value::Text("physical_plan".to_owned()), Value::Text(text)]])
+}
+
 async fn run_explain(
     scope: &Scope,
     statement: &Statement,
@@ -129,7 +145,10 @@ async fn run_explain(
         return Err(Error::new(ErrorCode::Unsupported, "EXPLAIN ANALYZE runs its statement: it is for SELECT only"));
     }
     let context = scope.begin(None).await?;
-    let query = dml::explained_query(dml, &context)?;
+    let query = match dml::explained_query(dml, &context)? {
+        Explained::Query(query) => query,
+        Explained::Text(text) => return plan_text(text),
+    };
     // Parameters of parts that are not read (VALUES, constants) have no place in the query.
     scope.bound(select(&context, query, None, params, Some(explain))).await
 }

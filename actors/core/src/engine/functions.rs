@@ -5,8 +5,14 @@
 
 mod checked;
 mod ids;
+mod nullable;
+mod ranks;
 mod statement;
+mod sum;
 
 pub(crate) use checked::CheckedArithmetic;
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
+pub(crate) use nullable::{MAY_BE_NULL, may_be_null};
+pub(crate) use ranks::SignedRanks;
 pub(crate) use statement::statement_function;
+pub(crate) use sum::CheckedSum;

@@ -9,7 +9,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Result as DfResult, TableReference, plan_datafusion_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{SessionState, runtime_env::RuntimeEnvBuilder};
+use datafusion::execution::{FunctionRegistry as _, SessionState, runtime_env::RuntimeEnvBuilder};
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::analyzer::Analyzer;
@@ -21,9 +21,12 @@ use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
 
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
-use super::functions::{CheckedArithmetic, IdFunction, SnowflakeGenerator, statement_function};
+use super::functions::{
+    CheckedArithmetic, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_function,
+};
 use super::interrupt::InterruptibleJoins;
-use super::rewrite::ExposedColumns;
+use super::literals::analyzer_rules;
+use super::rewrite::{ExposedColumns, make_subqueries_nullable};
 use super::scan::PartitionTable;
 
 /// Rows per Arrow batch.
@@ -38,20 +41,21 @@ pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGener
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_max");
     let memory = usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX);
     let environment = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().map_err(from_datafusion)?;
-    let mut analyzer = Analyzer::new();
-    analyzer.rules.push(Arc::new(CheckedArithmetic));
+    let rules = analyzer_rules(Analyzer::new().rules, Arc::new(CheckedArithmetic));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(environment)
         .with_default_features()
-        .with_analyzer_rules(analyzer.rules)
+        .with_analyzer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(InterruptibleJoins))
         .with_type_planner(Arc::new(DialectTypes))
         .build();
-    for function in IdFunction::all(snowflakes) {
-        datafusion::execution::FunctionRegistry::register_udf(&mut state, Arc::new(function))
-            .map_err(from_datafusion)?;
+    for function in IdFunction::all(snowflakes).into_iter().chain([may_be_null()]) {
+        state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
     }
+    let sum = state.udaf("sum").map_err(from_datafusion)?;
+    state.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::new(sum)))).map_err(from_datafusion)?;
+    state.register_expr_planner(Arc::new(SignedRanks)).map_err(from_datafusion)?;
     Ok(state)
 }
 
@@ -69,9 +73,10 @@ impl TypePlanner for DialectTypes {
 /// Plans one query; `param_types` are those of `$1`, `$2`, … where known.
 pub(crate) fn plan_query(
     context: &Arc<StatementContext>,
-    query: ast::Query,
+    mut query: ast::Query,
     param_types: Vec<Option<FieldRef>>,
 ) -> Result<LogicalPlan> {
+    make_subqueries_nullable(&mut query);
     let provider = Names { context };
     let options = ParserOptions {
         map_string_types_to_utf8view: true,

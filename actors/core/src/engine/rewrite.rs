@@ -5,11 +5,13 @@
 //! as alias, and `*` excludes what the variant adds. A unit separator cannot occur in a name a user writes.
 
 mod naming;
+mod subqueries;
 mod system_columns;
 
 use kalamdb_commons::SystemColumn;
 
 pub(crate) use naming::{name_outputs, unique_names};
+pub(crate) use subqueries::make_subqueries_nullable;
 pub(crate) use system_columns::expose_system_columns;
 
 /// Between a table's name and the letters of its variant; between a result name and what keeps it unique.

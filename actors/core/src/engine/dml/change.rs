@@ -1,7 +1,6 @@
 //! UPDATE and DELETE: a SELECT of the keys (and of the new values that take computing), then the rows.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::cast::AsArray;
@@ -10,7 +9,7 @@ use kalamdb_sql::{Value, ast};
 use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
-use super::super::context::{Action, StatementContext};
+use super::super::context::Action;
 use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
 use super::super::values::array_to_values;
 use super::cells::{batches, check_not_null, constant, writable};
@@ -31,7 +30,6 @@ enum NewValue {
 pub(super) fn reading_query<'e>(
     dml: Dml<'_>,
     entry: &TableEntry,
-    _context: &Arc<StatementContext>,
     selection: Option<&ast::Expr>,
     computed: impl Iterator<Item = &'e ast::Expr>,
 ) -> Result<ast::Query> {
@@ -67,7 +65,7 @@ pub(super) async fn prepare(
     // Both are needed for a row to be changed: the right to change was checked, this one is to read.
     context.resolve(target.dml.table(), Action::Read)?;
     let base = committer::last_seq(context.snapshot.as_ref(), target.partition).await?;
-    let query = reading_query(target.dml, target.entry, context, selection, computed.into_iter())?;
+    let query = reading_query(target.dml, target.entry, selection, computed.into_iter())?;
     let batches = batches(context, query, target.params).await?;
 
     let mut prepared = Prepared { base: Some(base), ..Prepared::default() };

@@ -1,0 +1,126 @@
+//! Text compared with a TIMESTAMP, DATE or UUID is read as one, as PostgreSQL reads an untyped literal.
+//!
+//! DataFusion would make a nanosecond time of it, which ends in the year 2262, and compare UUIDs as they are
+//! written. An analyzer rule, before types are coerced, puts the value in its place; text that is none
+//! is an error even if no row is compared with it.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Between, InList};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::AnalyzerRule;
+use kalamdb_commons::{Error, ErrorCode};
+use kalamdb_sql::ColumnType;
+
+use super::result::column_type_of_field;
+use super::values::{text_to_value, value_to_scalar};
+
+/// The rule.
+#[derive(Debug)]
+pub(crate) struct TypedLiterals;
+
+impl AnalyzerRule for TypedLiterals {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let mut schema = merge_schema(&node.inputs());
+            if let LogicalPlan::TableScan(scan) = &node {
+                schema.merge(scan.projected_schema.as_ref());
+            }
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let saved = names.save(&expr);
+                let rewritten = expr.transform_up(|inner| typed(inner, &schema))?;
+                Ok(rewritten.update_data(|inner| saved.restore(inner)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "typed_literals"
+    }
+}
+
+fn typed(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+            let (left, right) = pair(left, right, schema)?;
+            Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let low = beside(&expr, low, schema)?;
+            let high = beside(&expr, high, schema)?;
+            Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+        }
+        Expr::InList(InList { expr, list, negated }) => {
+            let list =
+                list.into_iter().map(|item| Ok(*beside(&expr, Box::new(item), schema)?)).collect::<Result<Vec<_>>>()?;
+            Transformed::yes(Expr::InList(InList { expr, list, negated }))
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+fn pair(left: Box<Expr>, right: Box<Expr>, schema: &DFSchema) -> Result<(Box<Expr>, Box<Expr>)> {
+    if text_of(&left).is_some() {
+        let left = beside(&right, left, schema)?;
+        Ok((left, right))
+    } else {
+        let right = beside(&left, right, schema)?;
+        Ok((left, right))
+    }
+}
+
+/// `literal` as a value of the type of what it is compared with.
+fn beside(other: &Expr, literal: Box<Expr>, schema: &DFSchema) -> Result<Box<Expr>> {
+    let Some(text) = text_of(&literal) else { return Ok(literal) };
+    // A type that cannot be told (an outer reference) is left to DataFusion.
+    let Ok((_, field)) = other.to_field(schema) else { return Ok(literal) };
+    let column_type = match column_type_of_field(&field) {
+        Some(column_type @ (ColumnType::Timestamp | ColumnType::Date | ColumnType::Uuid)) => column_type,
+        _ => return Ok(literal),
+    };
+    // A DATE is compared with a time as a time.
+    let value = text_to_value(text, column_type)
+        .map(|value| (value, column_type))
+        .or_else(|| text_to_value(text, ColumnType::Timestamp).map(|value| (value, ColumnType::Timestamp)))
+        .filter(|(_, found)| column_type != ColumnType::Uuid || *found == ColumnType::Uuid);
+    let Some((value, column_type)) = value else {
+        let shown: String = text.chars().take(40).collect();
+        let error = Error::new(ErrorCode::EvaluationError, format!("'{shown}' is no {column_type}"));
+        return Err(DataFusionError::External(Box::new(error)));
+    };
+    let scalar = value_to_scalar(&value, column_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    Ok(Box::new(Expr::Literal(scalar, None)))
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)),
+            _,
+        ) => Some(text),
+        _ => None,
+    }
+}
+
+/// All rules of the analyzer with ours: this one first, `last` after types are coerced.
+pub(crate) fn analyzer_rules(
+    standard: Vec<Arc<dyn AnalyzerRule + Send + Sync>>,
+    last: Arc<dyn AnalyzerRule + Send + Sync>,
+) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(TypedLiterals)];
+    rules.extend(standard);
+    rules.push(last);
+    rules
+}
