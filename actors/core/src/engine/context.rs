@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::Runtime;
 use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::runtime::now_micros;
+use super::scope::Scope;
 use crate::catalog::{CatalogSnapshot, TableEntry};
 
 /// What a statement wants to do with a table.
@@ -32,6 +33,8 @@ pub(crate) struct StatementContext {
     pub(crate) now: i64,
     pub(crate) catalog: Arc<CatalogSnapshot>,
     pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// Whether planning may take long.
+    pub(crate) is_heavy: bool,
     /// Partitions named in any way, and those read by a query among them.
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
@@ -42,13 +45,8 @@ pub(crate) struct StatementContext {
 
 impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
-    pub(crate) async fn begin(
-        runtime: &Arc<Runtime>,
-        identity: &Identity,
-        header_user: Option<&UserId>,
-        namespace: &NamespaceId,
-        now: Option<i64>,
-    ) -> Result<Arc<Self>> {
+    pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
+        let runtime = &scope.runtime;
         let (catalog, snapshot) = loop {
             let catalog = runtime.catalog();
             let snapshot = runtime.backend().snapshot().await?;
@@ -58,12 +56,13 @@ impl StatementContext {
         };
         Ok(Arc::new(Self {
             runtime: Arc::clone(runtime),
-            identity: identity.clone(),
-            header_user: header_user.cloned(),
-            namespace: namespace.clone(),
+            identity: scope.identity.clone(),
+            header_user: scope.header_user.clone(),
+            namespace: scope.namespace.clone(),
             now: now.unwrap_or_else(now_micros),
             catalog,
             snapshot,
+            is_heavy: scope.is_heavy,
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),

@@ -50,7 +50,7 @@ pub(crate) async fn run_request(
         let result = async {
             let parsed = parsed?;
             let params = Params::new(params.clone(), parsed.parameters)?;
-            let scope = Scope::new(runtime, &identity, header_user.as_ref(), &namespace, cancel);
+            let scope = Scope::new(runtime, &identity, header_user.as_ref(), &namespace, cancel, &parsed);
             run_statement(&scope, catalog, &parsed, &params).await
         }
         .await;

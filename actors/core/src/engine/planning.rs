@@ -26,7 +26,7 @@ use super::functions::{
 };
 use super::interrupt::InterruptibleJoins;
 use super::literals::analyzer_rules;
-use super::rewrite::{ExposedColumns, make_subqueries_nullable};
+use super::rewrite::{ExposedColumns, balance_chains, make_subqueries_nullable};
 use super::scan::PartitionTable;
 
 /// Rows per Arrow batch.
@@ -65,6 +65,10 @@ struct DialectTypes;
 
 impl TypePlanner for DialectTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        if matches!(sql_type, ast::DataType::Time(..) | ast::DataType::Interval { .. }) {
+            // No column has them, results may.
+            return Ok(None);
+        }
         let column_type = column_type_of(sql_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Some(Arc::new(column_type.to_field("", true))))
     }
@@ -77,6 +81,7 @@ pub(crate) fn plan_query(
     param_types: Vec<Option<FieldRef>>,
 ) -> Result<LogicalPlan> {
     make_subqueries_nullable(&mut query);
+    balance_chains(&mut query);
     let provider = Names { context };
     let options = ParserOptions {
         map_string_types_to_utf8view: true,

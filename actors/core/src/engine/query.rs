@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt as _;
-use kalamdb_commons::Result;
+use kalamdb_commons::{Error, Result};
 use kalamdb_sql::ast;
 use kalamdb_wire::StatementResult;
 
@@ -52,6 +52,38 @@ pub(crate) async fn select(
 ) -> Result<StatementResult> {
     name_outputs(&mut query, names);
     expose_system_columns(&mut query);
+    let plan = plan(context, query, params, explain).await?;
+    collect_rows(context, run(context, plan)?).await
+}
+
+/// Plans a query. What may take long (planning is not called off, and costs the square of some lengths) goes
+/// to a thread of its own, few at a time, so that it delays nobody else and its answer can be
+/// [`ErrorCode::Timeout`](kalamdb_commons::ErrorCode::Timeout).
+pub(crate) async fn plan(
+    context: &Arc<StatementContext>,
+    query: ast::Query,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if !context.is_heavy {
+        return plan_here(context, query, params, explain).await;
+    }
+    let runtime = &context.runtime;
+    let permit = Arc::clone(runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
+    let (context, params, threads) = (Arc::clone(context), params.clone(), runtime.statements().clone());
+    let work = move || {
+        let _permit = permit;
+        threads.block_on(plan_here(&context, query, &params, explain))
+    };
+    runtime.statements().spawn_blocking(work).await.map_err(Error::internal)?
+}
+
+async fn plan_here(
+    context: &Arc<StatementContext>,
+    query: ast::Query,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let mut plan = params.plan(context, query)?;
     if let Some(Explain { analyze, verbose }) = explain {
         plan = LogicalPlanBuilder::from(plan)
@@ -59,15 +91,12 @@ pub(crate) async fn select(
             .and_then(LogicalPlanBuilder::build)
             .map_err(from_datafusion)?;
     }
-    let stream = execute(context, &plan).await?;
-    collect_rows(context, stream).await
+    context.runtime.state().create_physical_plan(&plan).await.map_err(from_datafusion)
 }
 
-/// Optimises a plan and starts it.
-pub(crate) async fn execute(context: &StatementContext, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let state = context.runtime.state();
-    let physical = state.create_physical_plan(plan).await.map_err(from_datafusion)?;
-    execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
+/// Starts a plan.
+pub(crate) fn run(context: &StatementContext, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+    execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)
 }
 
 /// The rows as JSON; what they take counts against `query.memory_limit`.

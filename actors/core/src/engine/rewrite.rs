@@ -4,12 +4,14 @@
 //! by one to a variant of the table (its name, [`MARK`], a letter per column) under the table's own name
 //! as alias, and `*` excludes what the variant adds. A unit separator cannot occur in a name a user writes.
 
+mod chains;
 mod naming;
 mod subqueries;
 mod system_columns;
 
 use kalamdb_commons::SystemColumn;
 
+pub(crate) use chains::balance_chains;
 pub(crate) use naming::{name_outputs, unique_names};
 pub(crate) use subqueries::make_subqueries_nullable;
 pub(crate) use system_columns::expose_system_columns;

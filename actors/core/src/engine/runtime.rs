@@ -12,6 +12,7 @@ use kalamdb_commons::{Error, Result};
 use kalamdb_store::{BackendRegistry, Committer, StorageBackend, SyncMode, catalog, identity};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
 
 use super::functions::SnowflakeGenerator;
 use super::planning::session_state;
@@ -22,6 +23,8 @@ use crate::task::spawn_on;
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
 const STATEMENT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 << 20 };
+/// How many statements that may take long to plan are planned at the same time.
+const HEAVY_PLANS: usize = 2;
 /// How long `/ready` waits for the backend.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,7 @@ pub(crate) struct Runtime {
     catalog: ArcSwap<CatalogSnapshot>,
     state: SessionState,
     snowflakes: Arc<SnowflakeGenerator>,
+    heavy_plans: Arc<Semaphore>,
     refusing: AtomicBool,
     statement_handle: Handle,
     statement_threads: Mutex<Option<tokio::runtime::Runtime>>,
@@ -75,6 +79,7 @@ impl Runtime {
             committer,
             catalog: ArcSwap::from_pointee(snapshot),
             snowflakes,
+            heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
             statement_handle,
             statement_threads: Mutex::new(Some(statement_threads)),
@@ -114,6 +119,11 @@ impl Runtime {
 
     pub(crate) fn snowflakes(&self) -> &SnowflakeGenerator {
         &self.snowflakes
+    }
+
+    /// Permits to plan what may take long.
+    pub(crate) fn heavy_plans(&self) -> &Arc<Semaphore> {
+        &self.heavy_plans
     }
 
     /// Where statements run.

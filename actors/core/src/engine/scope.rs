@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use kalamdb_sql::ParsedStatement;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Runtime;
 use super::context::StatementContext;
+
+/// Statements nested deeper, or longer, are planned apart from the others.
+const HEAVY_DEPTH: usize = 200;
+const HEAVY_BYTES: usize = 64 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(crate) struct Scope {
     pub(crate) identity: Identity,
     pub(crate) header_user: Option<UserId>,
     pub(crate) namespace: NamespaceId,
+    /// Whether planning may take long.
+    pub(crate) is_heavy: bool,
     limits: Limits,
 }
 
@@ -55,19 +62,21 @@ fn out_of_time() -> Error {
 }
 
 impl Scope {
-    /// A scope whose time begins now.
+    /// A scope whose time begins now; `statement` is what it is for.
     pub(crate) fn new(
         runtime: &Arc<Runtime>,
         identity: &Identity,
         header_user: Option<&UserId>,
         namespace: &NamespaceId,
         cancel: &CancellationToken,
+        statement: &ParsedStatement,
     ) -> Self {
         Self {
             runtime: Arc::clone(runtime),
             identity: identity.clone(),
             header_user: header_user.cloned(),
             namespace: namespace.clone(),
+            is_heavy: statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES,
             limits: Limits {
                 deadline: Instant::now() + runtime.settings().server.request_timeout,
                 cancel: cancel.clone(),
@@ -91,6 +100,6 @@ impl Scope {
 
     /// Takes catalog and snapshot; `now` where an earlier attempt has fixed the statement's time.
     pub(crate) async fn begin(&self, now: Option<i64>) -> Result<Arc<StatementContext>> {
-        StatementContext::begin(&self.runtime, &self.identity, self.header_user.as_ref(), &self.namespace, now).await
+        StatementContext::begin(self, now).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Result, Role, UserId};
-use kalamdb_sql::Statement;
+use kalamdb_sql::{ParsedStatement, Statement};
 use kalamdb_wire::StatementResult;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
@@ -63,20 +63,16 @@ impl Server {
         rows[0].as_object().and_then(|row| row.values().next()).cloned().expect("one value")
     }
 
-    fn scope(&self, user: &str) -> Scope {
-        Scope::new(
-            &self.runtime,
-            &identity(user, Role::User),
-            None,
-            &NamespaceId::default_namespace(),
-            &CancellationToken::new(),
-        )
+    fn scope(&self, user: &str, statement: &ParsedStatement, cancel: &CancellationToken) -> Scope {
+        let identity = identity(user, Role::User);
+        Scope::new(&self.runtime, &identity, None, &NamespaceId::default_namespace(), cancel, statement)
     }
 
     /// How many keys a query looks at.
     async fn keys_read(&self, user: &str, sql: &str) -> u64 {
-        let context = self.scope(user).begin(None).await.expect("a context");
         let parsed = kalamdb_sql::statements(sql).next().expect("a statement").expect("it parses");
+        let scope = self.scope(user, &parsed, &CancellationToken::new());
+        let context = scope.begin(None).await.expect("a context");
         let Statement::Query(query) = parsed.statement else { panic!("a query") };
         select(&context, *query, None, &Params::none(), None).await.expect("it runs");
         context.snapshot.keys_read()
@@ -156,9 +152,8 @@ async fn a_statement_called_off_changes_nothing() {
     server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)", vec![]).await;
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let scope =
-        Scope::new(&server.runtime, &identity("u", Role::User), None, &NamespaceId::default_namespace(), &cancel);
     let parsed = kalamdb_sql::statements("INSERT INTO t VALUES (1)").next().expect("one").expect("it parses");
+    let scope = server.scope("u", &parsed, &cancel);
     let Statement::Insert(insert) = parsed.statement else { panic!("an INSERT") };
     let error = dml::run(&scope, Dml::Insert(&insert), None, &Params::none()).await.expect_err("called off");
     assert_eq!(error.code, ErrorCode::ShuttingDown);

@@ -136,6 +136,8 @@ async fn stopping_calls_off_what_does_not_end_and_leaves_no_actor() {
     rows(&tree, "ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)").await;
     let values: Vec<String> = (0..2000).map(|id| format!("({id})")).collect();
     rows(&tree, "ann", &format!("INSERT INTO t VALUES {}", values.join(","))).await;
+    let shared = Arc::clone(&tree.root.shared);
+    eventually("the statements before are gone", || shared.statements() == 0).await;
     let endless = {
         let tree = tree.clone();
         async move { run(&tree, "ann", "SELECT count(*) FROM t a, t b, t c WHERE a.id + b.id + c.id = -1").await }

@@ -11,7 +11,7 @@ use super::super::context::StatementContext;
 use super::super::errors::from_datafusion;
 use super::super::functions::{new_ulid, new_uuid_v7};
 use super::super::params::Params;
-use super::super::query::execute;
+use super::super::query::{plan, run};
 use super::super::rewrite::expose_system_columns;
 use super::super::values::{array_to_values, literal_to_value, text_to_value, value_to_scalar};
 use super::Target;
@@ -140,8 +140,8 @@ pub(super) async fn batches(
     query: ast::Query,
     params: &Params,
 ) -> Result<Vec<RecordBatch>> {
-    let plan = params.plan(context, query)?;
-    execute(context, &plan).await?.try_collect().await.map_err(from_datafusion)
+    let plan = plan(context, query, params, None).await?;
+    run(context, plan)?.try_collect().await.map_err(from_datafusion)
 }
 
 /// NOT NULL, on a whole row.

@@ -8,7 +8,7 @@ use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
 use super::super::errors::from_datafusion;
-use super::super::query::execute;
+use super::super::query::{plan, run};
 use super::super::rewrite::{expose_system_columns, name_outputs};
 use super::super::values::array_to_values;
 use super::cells::{check_not_null, check_size, constant, default_value, evaluate, writable};
@@ -122,10 +122,10 @@ async fn from_query(target: &Target<'_>, places: &[usize], query: &ast::Query, l
     let mut query = query.clone();
     name_outputs(&mut query, None);
     expose_system_columns(&mut query);
-    let plan = target.params.plan(target.context, query)?;
+    let plan = plan(target.context, query, target.params, None).await?;
     let width = plan.schema().fields().len();
     check_width(places, width, listed)?;
-    let mut stream = execute(target.context, &plan).await?;
+    let mut stream = run(target.context, plan)?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         let mut columns = Vec::with_capacity(width);

@@ -10,7 +10,8 @@ use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -47,42 +48,58 @@ impl AnalyzerRule for CheckedArithmetic {
 
 /// Replaces one operator, if it is over integers. A type that cannot be told (an outer reference of a
 /// subquery planned apart) leaves the operator as it is.
-fn check(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Expr> {
+///
+/// A chain becomes one function of many arguments: whoever asks for the type of a nested expression walks all
+/// of it, at each level anew, and chains may have thousands.
+fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus | Operator::Multiply), right }) =
         expr
     else {
         return Transformed::no(expr);
     };
-    let is_integer = |side: &Expr| side.get_type(schema).is_ok_and(|data_type| data_type.is_integer());
-    if is_integer(&left) && is_integer(&right) {
-        let function = Arc::new(ScalarUDF::from(CheckedOperator::new(op)));
-        return Transformed::yes(Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction::new_udf(
-            function,
-            vec![*left, *right],
-        )));
+    if !is_integer(&left, schema) || !is_integer(&right, schema) {
+        return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
     }
-    Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+    let (mut ops, mut args) = match *left {
+        Expr::ScalarFunction(ScalarFunction { func, args }) => match chain_of(&func) {
+            Some(chain) => (chain.ops.clone(), args),
+            None => (Vec::new(), vec![Expr::ScalarFunction(ScalarFunction { func, args })]),
+        },
+        other => (Vec::new(), vec![other]),
+    };
+    ops.push(op);
+    args.push(*right);
+    let function = Arc::new(ScalarUDF::from(CheckedChain::new(ops)));
+    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
 }
 
+fn is_integer(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::ScalarFunction(function) if chain_of(&function.func).is_some() => true,
+        expr => expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer()),
+    }
+}
+
+fn chain_of(function: &ScalarUDF) -> Option<&CheckedChain> {
+    function.inner().downcast_ref::<CheckedChain>()
+}
+
+/// `a op b op c …`, from the left, over integers of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct CheckedOperator {
-    op: Operator,
+struct CheckedChain {
+    ops: Vec<Operator>,
     signature: Signature,
 }
 
-impl CheckedOperator {
-    fn new(op: Operator) -> Self {
-        Self { op, signature: Signature::any(2, Volatility::Immutable) }
+impl CheckedChain {
+    fn new(ops: Vec<Operator>) -> Self {
+        Self { ops, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
-impl ScalarUDFImpl for CheckedOperator {
-    fn name(&self) -> &str {
-        match self.op {
-            Operator::Plus => "checked_add",
-            Operator::Minus => "checked_sub",
-            _ => "checked_mul",
-        }
+impl ScalarUDFImpl for CheckedChain {
+    fn name(&self) -> &'static str {
+        "checked"
     }
 
     fn signature(&self) -> &Signature {
@@ -91,27 +108,33 @@ impl ScalarUDFImpl for CheckedOperator {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
-            [left, right] if left == right => Ok(left.clone()),
-            _ => plan_err!("checked arithmetic needs two integers of one type, got {arg_types:?}"),
+            [first, rest @ ..] if rest.len() == self.ops.len() && rest.iter().all(|other| other == first) => {
+                Ok(first.clone())
+            }
+            _ => plan_err!("checked arithmetic needs integers of one type, got {arg_types:?}"),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [left, right] = args.args.as_slice() else {
-            return plan_err!("checked arithmetic needs two arguments");
+        let mut values = args.args.into_iter();
+        let Some(mut result) = values.next() else {
+            return plan_err!("checked arithmetic needs arguments");
         };
-        let kernel = match self.op {
-            Operator::Plus => numeric::add,
-            Operator::Minus => numeric::sub,
-            _ => numeric::mul,
-        };
-        let (left, right): (Box<dyn Datum>, Box<dyn Datum>) = (datum(left)?, datum(right)?);
-        let result = kernel(left.as_ref(), right.as_ref())?;
-        let scalars = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        if scalars {
-            return ScalarValue::try_from_array(&result, 0).map(ColumnarValue::Scalar);
+        for (op, value) in self.ops.iter().zip(values) {
+            let kernel = match op {
+                Operator::Plus => numeric::add,
+                Operator::Minus => numeric::sub,
+                _ => numeric::mul,
+            };
+            let array = kernel(datum(&result)?.as_ref(), datum(&value)?.as_ref())?;
+            let scalars = matches!((&result, &value), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+            result = if scalars {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+            } else {
+                ColumnarValue::Array(array)
+            };
         }
-        Ok(ColumnarValue::Array(result))
+        Ok(result)
     }
 }
 
