@@ -38,13 +38,22 @@ pub struct StartError {
     pub message: String,
 }
 
+/// What the header `X-USER-ID` says; why it says nothing matters only to a statement that asks.
+pub type HeaderUser = Result<Option<UserId>, Error>;
+
+/// A duration as answers show it: milliseconds, to the microsecond.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
 /// One request of the door.
 #[derive(Debug, Clone)]
 pub struct SqlRequest {
     /// Who asks.
     pub identity: Identity,
     /// The user named by `X-USER-ID`, for `.user.` only.
-    pub header_user: Option<UserId>,
+    pub header_user: HeaderUser,
     /// One or more statements.
     pub sql: String,
     /// Scalars only.

@@ -10,4 +10,7 @@ mod handle;
 mod task;
 mod tree;
 
-pub use handle::{BuildInfo, Engine, EngineArgs, SqlOutcome, SqlRequest, StartError, StatementError, StopReport};
+pub use handle::{
+    BuildInfo, Engine, EngineArgs, HeaderUser, SqlOutcome, SqlRequest, StartError, StatementError, StopReport,
+    milliseconds,
+};

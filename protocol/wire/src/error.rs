@@ -48,6 +48,16 @@ pub struct ErrorBody {
     pub error: ErrorObject,
 }
 
+/// Characters of a message that are shown: some repeat what the client sent.
+const MESSAGE_CHARACTERS: usize = 2000;
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MESSAGE_CHARACTERS) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
+    }
+}
+
 impl ErrorBody {
     /// The body for `error`, raised by `statement` after `results` were completed.
     #[must_use]
@@ -61,7 +71,7 @@ impl ErrorBody {
             results,
             error: ErrorObject {
                 code: error.code.as_str().to_owned(),
-                message: error.message.clone(),
+                message: shortened(&error.message),
                 statement,
                 line: error.position.map(|position| position.line),
                 column: error.position.map(|position| position.column),

@@ -6,7 +6,7 @@ use futures::Stream;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, StatusCode};
 use kalamdb_commons::{Error, ErrorCode, NamespaceId, Result, UserId};
-use kalamdb_core::SqlRequest;
+use kalamdb_core::{HeaderUser, SqlRequest, milliseconds};
 use kalamdb_wire::{SqlRequestBody, SqlResponse};
 use warp::reply::Response;
 
@@ -40,7 +40,7 @@ where
     // Everything that the head alone decides comes before the first byte of the body is asked for.
     let caller = Caller { peer: context.peer, headers, authority: context.authority.as_ref() };
     let identity = door.authenticator.authenticate(caller)?;
-    let header_user = header_user(headers)?;
+    let header_user = header_user(headers);
     check_content_type(headers)?;
 
     let body = tokio::select! {
@@ -49,7 +49,7 @@ where
     };
     let asked = parse(body.bytes()).await?;
     let namespace = match asked.namespace {
-        Some(name) => NamespaceId::new(name)?,
+        Some(name) => namespace(&name)?,
         None => NamespaceId::default_namespace(),
     };
     let request = SqlRequest {
@@ -64,9 +64,17 @@ where
     if let Some(failed) = outcome.error {
         return Ok(answer::failure(&failed.error, failed.statement, outcome.results, &context.request_id));
     }
-    let took_ms = door.settings.query.report_timing.then_some(outcome.took.as_secs_f64() * 1000.0);
+    let took_ms = door.settings.query.report_timing.then_some(milliseconds(outcome.took));
     let response = SqlResponse { results: outcome.results, took_ms, ..SqlResponse::default() };
     Ok(answer::json(StatusCode::OK, response.to_json()))
+}
+
+/// A name as SQL reads one: in lower case, unless it stands in double quotes.
+fn namespace(name: &str) -> Result<NamespaceId> {
+    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(exact) => NamespaceId::new(exact),
+        None => NamespaceId::new(name.to_ascii_lowercase()),
+    }
 }
 
 async fn parse(body: Arc<Vec<u8>>) -> Result<SqlRequestBody> {
@@ -76,7 +84,7 @@ async fn parse(body: Arc<Vec<u8>>) -> Result<SqlRequestBody> {
     tokio::task::spawn_blocking(move || SqlRequestBody::from_json(&body)).await.map_err(Error::internal)?
 }
 
-fn header_user(headers: &HeaderMap) -> Result<Option<UserId>> {
+fn header_user(headers: &HeaderMap) -> HeaderUser {
     let refuse = |why: &str| Err(Error::new(ErrorCode::InvalidRequest, format!("the header X-USER-ID {why}")));
     let mut values = headers.get_all(USER_ID).iter();
     let value = match (values.next(), values.next()) {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
 use kalamdb_sql::{Access, TableRef};
 use kalamdb_store::{PartitionId, Snapshot};
@@ -12,6 +13,7 @@ use super::Runtime;
 use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::runtime::now_micros;
 use super::scope::Scope;
+use crate::HeaderUser;
 use crate::catalog::{CatalogSnapshot, TableEntry};
 
 /// What a statement wants to do with a table.
@@ -27,7 +29,7 @@ pub(crate) enum Action {
 pub(crate) struct StatementContext {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) identity: Identity,
-    pub(crate) header_user: Option<UserId>,
+    pub(crate) header_user: HeaderUser,
     pub(crate) namespace: NamespaceId,
     /// `NOW()`, in microseconds.
     pub(crate) now: i64,
@@ -35,6 +37,8 @@ pub(crate) struct StatementContext {
     pub(crate) snapshot: Arc<dyn Snapshot>,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
+    /// Memory that the request's results take.
+    pub(crate) results: Arc<MemoryReservation>,
     /// Partitions named in any way, and those read by a query among them.
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
@@ -47,13 +51,7 @@ impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
     pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
         let runtime = &scope.runtime;
-        let (catalog, snapshot) = loop {
-            let catalog = runtime.catalog();
-            let snapshot = runtime.backend().snapshot().await?;
-            if Arc::ptr_eq(&catalog, &runtime.catalog()) {
-                break (catalog, snapshot);
-            }
-        };
+        let (catalog, snapshot) = runtime.catalog_and_rows().await?;
         Ok(Arc::new(Self {
             runtime: Arc::clone(runtime),
             identity: scope.identity.clone(),
@@ -63,6 +61,7 @@ impl StatementContext {
             catalog,
             snapshot,
             is_heavy: scope.is_heavy,
+            results: Arc::clone(&scope.results),
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),
@@ -118,7 +117,7 @@ impl StatementContext {
                 ),
             )),
             (true, true) => {
-                let Some(user) = &self.header_user else {
+                let Some(user) = self.header_user.as_ref().map_err(Error::clone)? else {
                     return Err(Error::new(
                         ErrorCode::UserIdRequired,
                         "a name with the user qualifier needs the X-USER-ID header",

@@ -13,7 +13,7 @@ use super::dml::{self, Dml, Explained};
 use super::params::Params;
 use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
-use super::scope::Scope;
+use super::scope::{Caller, Scope};
 use super::{Runtime, show};
 use crate::tree::CatalogClient;
 use crate::{SqlOutcome, SqlRequest, StatementError};
@@ -45,19 +45,20 @@ pub(crate) async fn run_request(
             "parameters go with a single statement: send the statements one by one",
         ));
     }
+    let caller = Caller::new(runtime, identity, header_user, namespace, cancel);
     for (at, parsed) in statements.enumerate() {
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
             let params = Params::new(params.clone(), parsed.parameters)?;
-            let scope = Scope::new(runtime, &identity, header_user.as_ref(), &namespace, cancel, &parsed);
+            let scope = Scope::new(runtime, &caller, &parsed);
             run_statement(&scope, catalog, &parsed, &params).await
         }
         .await;
         match result {
             Ok(mut result) => {
                 if runtime.settings().query.report_timing {
-                    result.took_ms = Some(statement_begun.elapsed().as_secs_f64() * 1000.0);
+                    result.took_ms = Some(crate::milliseconds(statement_begun.elapsed()));
                 }
                 results.push(result);
             }

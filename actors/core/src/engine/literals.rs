@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, InList};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 use kalamdb_commons::{Error, ErrorCode};
 use kalamdb_sql::ColumnType;
@@ -72,13 +73,29 @@ fn is_comparison(op: Operator) -> bool {
 }
 
 fn pair(left: Box<Expr>, right: Box<Expr>, schema: &DFSchema) -> Result<(Box<Expr>, Box<Expr>)> {
-    if text_of(&left).is_some() {
-        let left = beside(&right, left, schema)?;
-        Ok((left, right))
+    let (left, right) = if text_of(&left).is_some() {
+        (beside(&right, left, schema)?, right)
     } else {
         let right = beside(&left, right, schema)?;
-        Ok((left, right))
-    }
+        (left, right)
+    };
+    Ok(match (time_type(&left, schema), time_type(&right, schema)) {
+        (Some(DataType::Date32), Some(DataType::Timestamp(..))) => (as_timestamp(left), right),
+        (Some(DataType::Timestamp(..)), Some(DataType::Date32)) => (left, as_timestamp(right)),
+        _ => (left, right),
+    })
+}
+
+fn time_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    // Only what can be one: asking for the type of a long chain takes long.
+    let asked = matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Cast(_) | Expr::ScalarFunction(_));
+    let data_type = asked.then(|| expr.get_type(schema).ok()).flatten()?;
+    matches!(data_type, DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, None)).then_some(data_type)
+}
+
+/// A DATE beside a TIMESTAMP: midnight.
+fn as_timestamp(expr: Box<Expr>) -> Box<Expr> {
+    Box::new(Expr::Cast(Cast::new(expr, DataType::Timestamp(TimeUnit::Microsecond, None))))
 }
 
 /// `literal` as a value of the type of what it is compared with.
@@ -87,14 +104,17 @@ fn beside(other: &Expr, literal: Box<Expr>, schema: &DFSchema) -> Result<Box<Exp
     // A type that cannot be told (an outer reference) is left to DataFusion.
     let Ok((_, field)) = other.to_field(schema) else { return Ok(literal) };
     let column_type = match column_type_of_field(&field) {
-        Some(column_type @ (ColumnType::Timestamp | ColumnType::Date | ColumnType::Uuid)) => column_type,
+        Some(column_type @ (ColumnType::Timestamp | ColumnType::Date | ColumnType::Uuid | ColumnType::Bytes)) => {
+            column_type
+        }
         _ => return Ok(literal),
     };
     // A DATE is compared with a time as a time.
-    let value = text_to_value(text, column_type)
-        .map(|value| (value, column_type))
-        .or_else(|| text_to_value(text, ColumnType::Timestamp).map(|value| (value, ColumnType::Timestamp)))
-        .filter(|(_, found)| column_type != ColumnType::Uuid || *found == ColumnType::Uuid);
+    let as_time = || {
+        let value = text_to_value(text, ColumnType::Timestamp).filter(|_| column_type == ColumnType::Date);
+        value.map(|value| (value, ColumnType::Timestamp))
+    };
+    let value = text_to_value(text, column_type).map(|value| (value, column_type)).or_else(as_time);
     let Some((value, column_type)) = value else {
         let shown: String = text.chars().take(40).collect();
         let error = Error::new(ErrorCode::EvaluationError, format!("'{shown}' is no {column_type}"));

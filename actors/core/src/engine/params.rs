@@ -284,11 +284,20 @@ fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
 
 /// Whether a JSON number, maybe with point and exponent, is a whole number.
 fn is_whole(text: &str) -> bool {
-    // One more digit than fits after the point would be lost only if it is not zero.
-    match (super::numbers::parse_decimal(text, 38, 0), super::numbers::parse_decimal(text, 38, 18)) {
-        (Some(whole), Some(fine)) => whole.checked_mul(10_i128.pow(18)) == Some(fine),
-        _ => false,
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()),
+        None => (text, Some(0)),
+    };
+    let digits = mantissa.trim_start_matches(['-', '+']);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let significant = format!("{whole}{fraction}");
+    let significant = significant.trim_end_matches('0');
+    if significant.is_empty() {
+        return true;
     }
+    // Places after the point that the last digit which is not zero stands at.
+    let places = significant.len() as i64 - whole.len() as i64;
+    exponent.is_some_and(|exponent| exponent >= places)
 }
 
 fn mismatch(number: usize, expected: &str, json: &Json) -> Error {
@@ -319,6 +328,10 @@ mod tests {
             (json!(5), ColumnType::BigInt, Some(Value::BigInt(5))),
             (json!(5.0), ColumnType::Int, Some(Value::Int(5))),
             (json!(5.5), ColumnType::Int, None),
+            (serde_json::from_str("1e-19").expect("JSON"), ColumnType::Int, None),
+            (serde_json::from_str("1.5e1").expect("JSON"), ColumnType::Int, Some(Value::Int(15))),
+            (serde_json::from_str("100e-2").expect("JSON"), ColumnType::Int, Some(Value::Int(1))),
+            (serde_json::from_str("0.0e-30").expect("JSON"), ColumnType::Int, Some(Value::Int(0))),
             (json!(40_000), ColumnType::SmallInt, None),
             (json!("5"), ColumnType::BigInt, None),
             (json!(true), ColumnType::BigInt, None),

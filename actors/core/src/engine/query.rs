@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt as _;
@@ -15,7 +14,7 @@ use super::errors::from_datafusion;
 use super::params::Params;
 use super::result::RowWriter;
 use super::rewrite::{expose_system_columns, name_outputs};
-use super::scope::Scope;
+use super::scope::{Scope, still_wanted};
 
 /// How an EXPLAIN was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -99,18 +98,14 @@ pub(crate) fn run(context: &StatementContext, plan: Arc<dyn ExecutionPlan>) -> R
     execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)
 }
 
-/// The rows as JSON; what they take counts against `query.memory_limit`.
+/// The rows as JSON; what they take counts against `query.memory_limit` until the request is answered.
 async fn collect_rows(context: &StatementContext, mut stream: SendableRecordBatchStream) -> Result<StatementResult> {
-    let pool = &context.runtime.state().runtime_env().memory_pool;
-    let reservation = MemoryConsumer::new("result").register(pool);
     let mut writer = RowWriter::new(&stream.schema());
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        still_wanted()?;
+        // Twice: the answer's body is a copy. Before it is written, and known only roughly until then.
+        context.results.try_grow(2 * batch.get_array_memory_size()).map_err(from_datafusion)?;
         writer.write(&batch)?;
-        let held = reservation.size();
-        if writer.bytes() > held {
-            // Grown in steps: the pool is shared by all queries.
-            reservation.try_grow(writer.bytes() - held).map_err(from_datafusion)?;
-        }
     }
     let (columns, rows, row_count) = writer.finish()?;
     Ok(StatementResult { columns, rows, row_count, ..StatementResult::default() })

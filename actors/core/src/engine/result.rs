@@ -107,11 +107,6 @@ impl RowWriter {
         Self { columns, keys, out: vec![b'['], rows: 0 }
     }
 
-    /// Bytes written so far.
-    pub(crate) fn bytes(&self) -> usize {
-        self.out.len()
-    }
-
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let schema = batch.schema();
         let cells = schema

@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, Result};
-use kalamdb_store::{BackendRegistry, Committer, StorageBackend, SyncMode, catalog, identity};
+use kalamdb_store::{BackendRegistry, Committer, Snapshot, StorageBackend, SyncMode, catalog, identity};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
 use super::planning::session_state;
@@ -34,6 +34,8 @@ pub(crate) struct Runtime {
     backend: Arc<dyn StorageBackend>,
     committer: Arc<Committer>,
     catalog: ArcSwap<CatalogSnapshot>,
+    /// Odd while the stored catalog and the snapshot may differ.
+    catalog_epoch: watch::Sender<u64>,
     state: SessionState,
     snowflakes: Arc<SnowflakeGenerator>,
     heavy_plans: Arc<Semaphore>,
@@ -63,7 +65,12 @@ impl Runtime {
         let committer = Committer::open(Arc::clone(&backend), mode).await?;
         let snapshot = CatalogSnapshot::from_data(catalog::load(backend.as_ref()).await?);
         let snowflakes = Arc::new(SnowflakeGenerator::new());
-        let statement_threads = Builder::new_multi_thread()
+        let mut builder = Builder::new_multi_thread();
+        if settings.server.workers > 0 {
+            // One alone would let a single busy statement stop all others.
+            builder.worker_threads(settings.server.workers.max(2));
+        }
+        let statement_threads = builder
             .thread_name("kalamdb-statement")
             .thread_stack_size(STATEMENT_STACK_BYTES)
             .enable_all()
@@ -78,6 +85,7 @@ impl Runtime {
             backend,
             committer,
             catalog: ArcSwap::from_pointee(snapshot),
+            catalog_epoch: watch::Sender::new(0),
             snowflakes,
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
@@ -100,6 +108,27 @@ impl Runtime {
 
     pub(crate) fn catalog(&self) -> Arc<CatalogSnapshot> {
         self.catalog.load_full()
+    }
+
+    /// The catalog and the rows of one instant. A dropped table's rows are gone before the catalog says so:
+    /// while that is being written, whoever begins waits.
+    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<dyn Snapshot>)> {
+        let mut epochs = self.catalog_epoch.subscribe();
+        loop {
+            let epoch = *epochs.wait_for(|epoch| epoch % 2 == 0).await.map_err(Error::internal)?;
+            let catalog = self.catalog();
+            let snapshot = self.backend.snapshot().await?;
+            if *epochs.borrow() == epoch {
+                return Ok((catalog, snapshot));
+            }
+        }
+    }
+
+    /// To be held from before a change of the catalog is written until it is swapped in. For the
+    /// `CatalogActor` only.
+    pub(crate) fn changing_catalog(&self) -> CatalogChange<'_> {
+        self.catalog_epoch.send_modify(|epoch| *epoch += 1);
+        CatalogChange { runtime: self }
     }
 
     /// For the `CatalogActor` only.
@@ -154,6 +183,18 @@ impl Runtime {
         if let Some(threads) = self.statement_threads.lock().take() {
             threads.shutdown_background();
         }
+    }
+}
+
+/// See [`Runtime::changing_catalog`].
+#[derive(Debug)]
+pub(crate) struct CatalogChange<'a> {
+    runtime: &'a Runtime,
+}
+
+impl Drop for CatalogChange<'_> {
+    fn drop(&mut self) {
+        self.runtime.catalog_epoch.send_modify(|epoch| *epoch += 1);
     }
 }
 

@@ -2,27 +2,55 @@
 
 use std::sync::Arc;
 
-use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result};
 use kalamdb_sql::ParsedStatement;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Runtime;
 use super::context::StatementContext;
+use crate::HeaderUser;
 
 /// Statements nested deeper, or longer, are planned apart from the others.
 const HEAVY_DEPTH: usize = 200;
 const HEAVY_BYTES: usize = 64 << 10;
+
+/// What all statements of a request share.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) identity: Identity,
+    pub(crate) header_user: HeaderUser,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) cancel: CancellationToken,
+    /// Memory that the results take.
+    pub(crate) results: Arc<MemoryReservation>,
+}
+
+impl Caller {
+    pub(crate) fn new(
+        runtime: &Runtime,
+        identity: Identity,
+        header_user: HeaderUser,
+        namespace: NamespaceId,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let pool = &runtime.state().runtime_env().memory_pool;
+        let results = Arc::new(MemoryConsumer::new("results").register(pool));
+        Self { identity, header_user, namespace, cancel: cancel.clone(), results }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) identity: Identity,
-    pub(crate) header_user: Option<UserId>,
+    pub(crate) header_user: HeaderUser,
     pub(crate) namespace: NamespaceId,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
+    pub(crate) results: Arc<MemoryReservation>,
     limits: Limits,
 }
 
@@ -63,23 +91,17 @@ fn out_of_time() -> Error {
 
 impl Scope {
     /// A scope whose time begins now; `statement` is what it is for.
-    pub(crate) fn new(
-        runtime: &Arc<Runtime>,
-        identity: &Identity,
-        header_user: Option<&UserId>,
-        namespace: &NamespaceId,
-        cancel: &CancellationToken,
-        statement: &ParsedStatement,
-    ) -> Self {
+    pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement) -> Self {
         Self {
             runtime: Arc::clone(runtime),
-            identity: identity.clone(),
-            header_user: header_user.cloned(),
-            namespace: namespace.clone(),
+            identity: caller.identity.clone(),
+            header_user: caller.header_user.clone(),
+            namespace: caller.namespace.clone(),
             is_heavy: statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES,
+            results: Arc::clone(&caller.results),
             limits: Limits {
                 deadline: Instant::now() + runtime.settings().server.request_timeout,
-                cancel: cancel.clone(),
+                cancel: caller.cancel.clone(),
             },
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::dml::{self, Dml};
 use super::params::Params;
 use super::query::select;
-use super::scope::Scope;
+use super::scope::{Caller, Scope};
 use super::{Runtime, run_request};
 use crate::tree::{Tree, TreeArgs};
 use crate::{SqlOutcome, SqlRequest};
@@ -39,7 +39,7 @@ impl Server {
     fn request(user: &str, role: Role, sql: &str, params: Vec<Json>) -> SqlRequest {
         SqlRequest {
             identity: identity(user, role),
-            header_user: None,
+            header_user: Ok(None),
             sql: sql.to_owned(),
             params,
             namespace: NamespaceId::default_namespace(),
@@ -65,7 +65,8 @@ impl Server {
 
     fn scope(&self, user: &str, statement: &ParsedStatement, cancel: &CancellationToken) -> Scope {
         let identity = identity(user, Role::User);
-        Scope::new(&self.runtime, &identity, None, &NamespaceId::default_namespace(), cancel, statement)
+        let caller = Caller::new(&self.runtime, identity, Ok(None), NamespaceId::default_namespace(), cancel);
+        Scope::new(&self.runtime, &caller, statement)
     }
 
     /// How many keys a query looks at.

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use datafusion::arrow::array::cast::AsArray;
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::DataType;
@@ -156,6 +157,10 @@ pub(crate) fn array_to_values(array: &ArrayRef, column_type: ColumnType, column:
             format!("column '{column}' is {column_type}: a value of type {} does not fit", array.data_type()),
         ));
     }
+    let whole = matches!(column_type, ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt);
+    if whole && (array.data_type().is_floating() || array.data_type().is_decimal()) {
+        return rounded_values(array, column_type, column);
+    }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let cast = cast_with_options(array, &column_type.to_arrow(), &options).map_err(|error: ArrowError| {
         Error::new(ErrorCode::EvaluationError, format!("column '{column}' is {column_type}: {error}"))
@@ -164,6 +169,23 @@ pub(crate) fn array_to_values(array: &ArrayRef, column_type: ColumnType, column:
         .map(|row| {
             let scalar = ScalarValue::try_from_array(&cast, row).map_err(Error::internal)?;
             scalar_to_value(&scalar, column_type).map_err(|()| mismatch(column, column_type, &scalar.to_string()))
+        })
+        .collect()
+}
+
+/// Fractions assigned to an integer column are rounded, as a literal's is; Arrow's cast would cut them off.
+fn rounded_values(array: &ArrayRef, column_type: ColumnType, column: &str) -> Result<Vec<Value>> {
+    let text = cast_with_options(array, &DataType::Utf8, &CastOptions::default()).map_err(Error::internal)?;
+    text.as_string::<i32>()
+        .iter()
+        .map(|number| match number {
+            None => Ok(Value::Null),
+            Some(number) => number_to_value(number, column_type).ok_or_else(|| {
+                Error::new(
+                    ErrorCode::EvaluationError,
+                    format!("column '{column}' is {column_type}: {number} does not fit"),
+                )
+            }),
         })
         .collect()
 }

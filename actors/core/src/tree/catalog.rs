@@ -19,8 +19,8 @@ use crate::engine::Runtime;
 use crate::engine::ddl::{Ddl, NewTable};
 use crate::engine::now_micros;
 
-/// DDL runs until it is done; this bounds only how long a client waits to hear of it.
-const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// DDL runs until it is done; this only frees a caller from an actor that hangs.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How statements reach the actor.
 #[derive(Debug, Clone)]
@@ -82,6 +82,7 @@ impl CatalogState {
     }
 
     async fn publish(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
+        let _changing = self.runtime.changing_catalog();
         self.runtime.committer().write_synced(batch).await?;
         self.runtime.swap_catalog(snapshot);
         Ok(())

@@ -27,6 +27,8 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// How long one actor may take to drain when the tree stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What it gets when the time is over: enough for an empty mailbox.
+const LEAST_DRAIN: Duration = Duration::from_millis(50);
 
 /// The singletons, in the order they are started; they are stopped in the reverse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,16 +158,19 @@ impl RootClient {
                 report.warnings.push(format!("{} statements had not ended", running.len()));
             }
         }
-        drain(shared.housekeeper.get(), "housekeeper", report).await;
-        drain(shared.sessions.get(), "sessions", report).await;
-        drain(shared.catalog.get(), "catalog", report).await;
-        drain(Some(self.actor.clone()), "root", report).await;
+        drain(shared.housekeeper.get(), "housekeeper", deadline, report).await;
+        drain(shared.sessions.get(), "sessions", deadline, report).await;
+        drain(shared.catalog.get(), "catalog", deadline, report).await;
+        drain(Some(self.actor.clone()), "root", deadline, report).await;
     }
 }
 
-async fn drain<M: ractor::Message>(actor: Option<ActorRef<M>>, name: &str, report: &mut StopReport) {
+async fn drain<M: ractor::Message>(actor: Option<ActorRef<M>>, name: &str, deadline: Instant, report: &mut StopReport) {
     let Some(actor) = actor else { return };
-    if actor.drain_and_wait(Some(DRAIN_TIMEOUT)).await.is_err() && actor.get_status() != ractor::ActorStatus::Stopped {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if actor.drain_and_wait(Some(DRAIN_TIMEOUT.min(left).max(LEAST_DRAIN))).await.is_err()
+        && actor.get_status() != ractor::ActorStatus::Stopped
+    {
         report.warnings.push(format!("actor {name} did not drain"));
     }
 }

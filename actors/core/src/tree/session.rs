@@ -143,13 +143,21 @@ async fn serve(
     request: Arc<SqlRequest>,
     mut reply: oneshot::Sender<SqlOutcome>,
 ) {
-    let _permit = match turn(admission, shared).await {
+    let permit = tokio::select! {
+        permit = turn(admission, shared) => permit,
+        // Nobody waits for the answer: the place in the queue is somebody else's.
+        () = reply.closed() => return,
+    };
+    let _permit = match permit {
         Ok(permit) => permit,
         Err(error) => {
             let _ = reply.send(SqlOutcome::refused(error));
             return;
         }
     };
+    if reply.is_closed() {
+        return;
+    }
     let cancel = admission.cancel.child_token();
     let request = Arc::unwrap_or_clone(request);
     let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.catalog, request, &cancel));

@@ -28,7 +28,7 @@ fn user(name: &str) -> UserId {
 async fn run(tree: &Tree, name: &str, sql: &str) -> SqlOutcome {
     tree.execute(SqlRequest {
         identity: Identity { user_id: user(name), role: Role::Dba },
-        header_user: None,
+        header_user: Ok(None),
         sql: sql.to_owned(),
         params: Vec::new(),
         namespace: NamespaceId::default_namespace(),

@@ -82,7 +82,7 @@ keys! {
     server.request_timeout: value::duration, DURATION;
     server.header_timeout: value::duration, DURATION;
     server.max_connections: |given| value::count(given, 1..=1_000_000), "a whole number from 1 to 1000000";
-    server.max_body_bytes: |given| value::size(given, 1 << 10..=1 << 30),
+    server.max_body_bytes: |given| value::size(given, 1..=1 << 30),
         "bytes as a whole number, or a size such as \"16MiB\", from 1 KiB to 1 GiB", show value::shown_size;
     server.cors_origins: value::origins, "a list of origins such as \"https://app.example.com\", without path or wildcard";
     auth.jwt_secret: value::secret, "a text of at least 32 bytes", secret true;

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::cast::AsArray;
-use kalamdb_commons::{ColumnName, Error, Result};
+use kalamdb_commons::{ColumnName, Error, ErrorCode, Result};
 use kalamdb_sql::{Value, ast};
 use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
 use super::super::context::Action;
+use super::super::errors::from_datafusion;
 use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
+use super::super::scope::still_wanted;
 use super::super::values::array_to_values;
 use super::cells::{batches, check_not_null, constant, writable};
 use super::stored::fetch;
@@ -83,11 +85,18 @@ pub(super) async fn prepare(
         }
         let found = batch.column(0).as_binary::<i32>();
         let row_keys: Vec<Vec<u8>> = (0..found.len()).map(|at| found.value(at).to_vec()).collect();
+        // Before the rows are read: keys alone say how many they are.
+        still_wanted()?;
         for (at, (key, stored)) in row_keys.iter().zip(fetch(target, &row_keys).await?).enumerate() {
             let stored = stored.ok_or_else(|| Error::internal("a row of the snapshot that is not in it"))?;
             if !seen.insert(key.clone()) {
-                return Err(Error::internal("a row found twice"));
+                return Err(Error::new(
+                    ErrorCode::InvalidSql,
+                    "the statement gives one row several new values: functions that make rows do not stand in SET",
+                ));
             }
+            // Old and new row, each once as values and once as bytes.
+            context.results.try_grow(4 * stored.stored.len()).map_err(from_datafusion)?;
             if assignments.is_none() {
                 prepared.rows.push(stored.row.clone());
                 prepared.changes.push(RowChange::Delete {

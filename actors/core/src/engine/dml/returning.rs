@@ -22,7 +22,7 @@ pub(crate) struct ChangedRows {
     /// Columns that every reference has.
     pub(super) columns: Vec<RowColumn>,
     pub(super) rows: Vec<Row>,
-    /// `_seq` of each row (0 while it has none), then what `_updated` and `_deleted` are for all.
+    /// `_seq` of each row (read as 1 while it has none), then what `_updated` and `_deleted` are for all.
     pub(super) seqs: Vec<Seq>,
     pub(super) updated: i64,
     pub(super) deleted: bool,
@@ -42,7 +42,7 @@ impl ChangedRows {
             columns.push(RowColumn::new(name, column_type, false));
         }
         let system = |at: usize| {
-            let seq = self.seqs.get(at).map_or(0, |seq| seq.as_i64());
+            let seq = self.seqs.get(at).map_or(1, |seq| seq.as_i64());
             [
                 exposed.seq.then_some(Value::BigInt(seq)),
                 exposed.updated.then_some(Value::Timestamp(self.updated)),

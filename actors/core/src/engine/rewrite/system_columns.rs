@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 
 use kalamdb_commons::SystemColumn;
 use kalamdb_sql::ast::{
-    ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut, Visitor,
-    VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::ExposedColumns;
@@ -46,7 +46,9 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let mut named = NamedColumns::default();
         if let Some(order_by) = &query.order_by {
+            named.aliases = output_aliases(&query.body);
             let _ = order_by.visit(&mut named);
+            named.aliases.clear();
         }
         self.rewrite_set(&mut query.body, &named);
         ControlFlow::Continue(())
@@ -126,10 +128,21 @@ impl Rewriter {
     }
 }
 
+fn output_aliases(body: &SetExpr) -> HashSet<String> {
+    let SetExpr::Select(select) = body else { return HashSet::new() };
+    let alias = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    };
+    select.projection.iter().filter_map(alias).collect()
+}
+
 /// System columns that one query block names, apart from blocks inside it.
 #[derive(Debug, Clone, Default)]
 struct NamedColumns {
     depth: usize,
+    /// Names that the select list gives: ORDER BY means those.
+    aliases: HashSet<String>,
     unqualified: ExposedColumns,
     qualified: BTreeMap<String, ExposedColumns>,
 }
@@ -165,9 +178,6 @@ impl Visitor for NamedColumns {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
         let (qualifier, column) = match expr {
             Expr::Identifier(column) => (None, column),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
@@ -176,7 +186,19 @@ impl Visitor for NamedColumns {
             },
             _ => return ControlFlow::Continue(()),
         };
+        if self.depth > 0 {
+            // A block inside may mean a table of this one, if it says which. One deleted row more here
+            // would be too much for a name there.
+            if let Some(qualifier) = qualifier
+                && let Some(column @ (SystemColumn::Seq | SystemColumn::Updated)) =
+                    SystemColumn::from_name(&folded(column))
+            {
+                self.qualified.entry(qualifier).or_default().expose(column);
+            }
+            return ControlFlow::Continue(());
+        }
         let target = match qualifier {
+            None if self.aliases.contains(&folded(column)) => return ControlFlow::Continue(()),
             None => &mut self.unqualified,
             Some(qualifier) if is_system(column) => self.qualified.entry(qualifier).or_default(),
             Some(_) => return ControlFlow::Continue(()),
@@ -200,7 +222,7 @@ fn is_system(column: &Ident) -> bool {
 /// over several tables would be ambiguous.
 fn hide_from_wildcards(select: &mut Select, exposed: &BTreeMap<String, ExposedColumns>) {
     let single = matches!(select.from.as_slice(), [TableWithJoins { joins, .. }] if joins.is_empty());
-    let references: Vec<Ident> = select.from.iter().flat_map(reference_names).collect();
+    let references: Vec<(Ident, Vec<Ident>)> = select.from.iter().flat_map(references).collect();
     let items = std::mem::take(&mut select.projection);
     for item in items {
         match item {
@@ -211,8 +233,9 @@ fn hide_from_wildcards(select: &mut Select, exposed: &BTreeMap<String, ExposedCo
                 select.projection.push(SelectItem::Wildcard(options));
             }
             SelectItem::Wildcard(options) => {
-                for reference in &references {
+                for (reference, merged) in &references {
                     let mut own = options.clone();
+                    exclude_names(&mut own, merged);
                     if let Some(columns) = exposed.get(&folded(reference)) {
                         exclude(&mut own, *columns);
                     }
@@ -234,27 +257,60 @@ fn hide_from_wildcards(select: &mut Select, exposed: &BTreeMap<String, ExposedCo
 }
 
 fn exclude(options: &mut WildcardAdditionalOptions, columns: ExposedColumns) {
-    let mut names: Vec<Ident> = match options.opt_exclude.take() {
-        Some(ExcludeSelectItem::Single(name)) => last_ident(&name).cloned().into_iter().collect(),
-        Some(ExcludeSelectItem::Multiple(names)) => names.iter().filter_map(last_ident).cloned().collect(),
+    let names: Vec<Ident> = columns.names().map(|name| Ident::with_quote('"', name)).collect();
+    exclude_names(options, &names);
+}
+
+fn exclude_names(options: &mut WildcardAdditionalOptions, more: &[Ident]) {
+    if more.is_empty() {
+        return;
+    }
+    let mut names = match options.opt_exclude.take() {
+        Some(ExcludeSelectItem::Single(name)) => vec![name],
+        Some(ExcludeSelectItem::Multiple(names)) => names,
         None => Vec::new(),
     };
-    names.extend(columns.names().map(|name| Ident::with_quote('"', name)));
-    let names = names.into_iter().map(|name| ObjectName(vec![ObjectNamePart::Identifier(name)])).collect();
+    names.extend(more.iter().map(|name| ObjectName(vec![ObjectNamePart::Identifier(name.clone())])));
     options.opt_exclude = Some(ExcludeSelectItem::Multiple(names));
 }
 
-fn reference_names(item: &TableWithJoins) -> Vec<Ident> {
-    let factors = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation));
-    factors
-        .filter_map(|factor| match factor {
-            TableFactor::Table { name, alias, .. } => {
-                alias.as_ref().map(|alias| alias.name.clone()).or_else(|| last_ident(name).cloned())
-            }
-            TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| alias.name.clone()),
-            _ => None,
-        })
-        .collect()
+/// Every reference of a FROM item with the columns that a USING merges into the one before it.
+fn references(item: &TableWithJoins) -> Vec<(Ident, Vec<Ident>)> {
+    let mut all = references_of(&item.relation);
+    for join in &item.joins {
+        let mut joined = references_of(&join.relation);
+        if let Some(JoinConstraint::Using(columns)) = constraint(&join.join_operator) {
+            let merged: Vec<Ident> = columns.iter().filter_map(last_ident).cloned().collect();
+            joined.iter_mut().for_each(|(_, hidden)| hidden.extend(merged.iter().cloned()));
+        }
+        all.extend(joined);
+    }
+    all
+}
+
+fn references_of(factor: &TableFactor) -> Vec<(Ident, Vec<Ident>)> {
+    let own = match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => return references(table_with_joins),
+        TableFactor::Table { name, alias, .. } => {
+            alias.as_ref().map(|alias| alias.name.clone()).or_else(|| last_ident(name).cloned())
+        }
+        TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| alias.name.clone()),
+        _ => None,
+    };
+    own.into_iter().map(|own| (own, Vec::new())).collect()
+}
+
+fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
+    }
 }
 
 fn last_ident(name: &ObjectName) -> Option<&Ident> {
