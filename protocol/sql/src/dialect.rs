@@ -84,6 +84,11 @@ impl Dialect for KalamDialect {
         true
     }
 
+    fn is_column_alias(&self, kw: &Keyword, parser: &mut Parser) -> bool {
+        // `INSERT … SELECT 1 ON CONFLICT …`: without a FROM the item stands right before it.
+        *kw != Keyword::ON && self.postgres.is_column_alias(kw, parser)
+    }
+
     // `a>-1` is a comparison and a sign, not an operator `>-`.
     fn is_custom_operator_part(&self, _ch: char) -> bool {
         false

@@ -14,6 +14,11 @@ use super::fail;
 /// How long blocking work may hold up the end of the process after everything is closed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// Files that the server itself may have open: RocksDB's 512, logs, the listener, and a reserve.
+const OWN_FILES: u64 = 800;
+/// Where the limit cannot be told.
+const FALLBACK_OPEN_FILES: u64 = 1024;
+
 /// Runs a server until a signal ends it.
 pub(super) fn run(loaded: LoadedSettings) -> ExitCode {
     let runtime = match build_runtime(loaded.settings.server.workers) {
@@ -33,7 +38,14 @@ fn build_runtime(workers: usize) -> std::io::Result<Runtime> {
     builder.thread_name("kalamdb-door").enable_all().build()
 }
 
-async fn serve(loaded: LoadedSettings) -> ExitCode {
+/// Raises the limit of open files as far as it goes, and says how many connections it leaves room for: the
+/// storage backend must never be the one that is refused a file.
+fn connections_that_fit() -> usize {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(FALLBACK_OPEN_FILES);
+    usize::try_from(limit.saturating_sub(OWN_FILES)).unwrap_or(usize::MAX).max(1)
+}
+
+async fn serve(mut loaded: LoadedSettings) -> ExitCode {
     let server = &loaded.settings.server;
     // The port first: nothing is opened for a server that cannot be reached.
     let listener = match TcpListener::bind((server.host.as_str(), server.port)).await {
@@ -44,6 +56,11 @@ async fn serve(loaded: LoadedSettings) -> ExitCode {
         }
     };
     logging::start(&loaded.settings.logging);
+    let most = connections_that_fit();
+    if loaded.settings.server.max_connections > most {
+        tracing::warn!(most, "server.max_connections is more than the limit of open files allows");
+        loaded.settings.server.max_connections = most;
+    }
     tracing::info!(version = BUILD.version, branch = BUILD.branch, commit = BUILD.commit, "KalamDB starts");
     tracing::info!(sources = loaded.sources(), "settings read");
 

@@ -3,6 +3,7 @@
 //! `NOW()` and its relatives are the time the statement began, in microseconds (DataFusion's are
 //! nanoseconds of the planning time); `CURRENT_USER()` is the caller. They are made anew for each statement.
 
+mod bounded;
 mod checked;
 mod ids;
 mod nullable;
@@ -10,6 +11,7 @@ mod ranks;
 mod statement;
 mod sum;
 
+pub(crate) use bounded::{BOUNDED, BoundedText};
 pub(crate) use checked::CheckedArithmetic;
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
 pub(crate) use nullable::{MAY_BE_NULL, may_be_null};

@@ -3,6 +3,7 @@
 //! Every occurrence of `$n` is renumbered to one of its own before planning, so that a repeated parameter is
 //! converted for each of its places. DataFusion infers the types it can; the rest is that of the JSON value.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -62,10 +63,17 @@ impl Params {
             .ok_or_else(|| Error::new(ErrorCode::InvalidSql, format!("{placeholder} names no parameter")))
     }
 
-    /// Plans a query with its parameters bound.
-    pub(crate) fn plan(&self, context: &Arc<StatementContext>, mut query: ast::Query) -> Result<LogicalPlan> {
+    /// Plans a query with its parameters bound. `outputs` are the types that its columns are meant for, where
+    /// that is known: a parameter that is a column by itself is of that type.
+    pub(crate) fn plan(
+        &self,
+        context: &Arc<StatementContext>,
+        mut query: ast::Query,
+        outputs: &[ColumnType],
+    ) -> Result<LogicalPlan> {
         self.bind_limits(&mut query)?;
         let occurrences = self.renumber(&mut query)?;
+        let meant = output_types(&query, outputs);
         if occurrences.is_empty() {
             return plan_query(context, query, Vec::new());
         }
@@ -77,8 +85,13 @@ impl Params {
                 let inferred = inferred_types(&plan, occurrences.len())?;
                 inferred.into_iter().zip(by_json).map(|(inferred, json)| Some(inferred.unwrap_or(json))).collect()
             }
-            Err(_) => by_json.into_iter().map(Some).collect::<Vec<_>>(),
+            Err(_) => by_json.into_iter().map(Some).collect::<Vec<Option<FieldRef>>>(),
         };
+        let types: Vec<Option<FieldRef>> = types
+            .into_iter()
+            .enumerate()
+            .map(|(at, field)| meant.get(&(at + 1)).map(|column_type| param_field(*column_type)).or(field))
+            .collect();
         let plan = plan_query(context, query, types.clone())?;
         // The second plan may have settled types the first could not.
         let settled = inferred_types(&plan, occurrences.len())?;
@@ -131,6 +144,22 @@ impl Params {
             None => Ok(renumberer.occurrences),
         }
     }
+}
+
+/// What each occurrence that stands alone in the outermost select list is meant for.
+fn output_types(query: &ast::Query, outputs: &[ColumnType]) -> HashMap<usize, ColumnType> {
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { return HashMap::new() };
+    let mut types = HashMap::new();
+    for (item, column_type) in select.projection.iter().zip(outputs) {
+        if let ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } = item
+            && let ast::Expr::Value(value) = expr
+            && let ast::Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse().ok())
+        {
+            types.insert(number, *column_type);
+        }
+    }
+    types
 }
 
 struct Renumberer<'a> {

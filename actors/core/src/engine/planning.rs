@@ -22,11 +22,12 @@ use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{
-    CheckedArithmetic, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_function,
+    BOUNDED, BoundedText, CheckedArithmetic, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null,
+    statement_function,
 };
 use super::interrupt::InterruptibleJoins;
 use super::literals::analyzer_rules;
-use super::rewrite::{ExposedColumns, balance_chains, make_subqueries_nullable};
+use super::rewrite::{ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable};
 use super::scan::PartitionTable;
 
 /// Rows per Arrow batch.
@@ -52,6 +53,10 @@ pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGener
         .build();
     for function in IdFunction::all(snowflakes).into_iter().chain([may_be_null()]) {
         state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
+    }
+    for name in BOUNDED {
+        let function = state.udf(name).map_err(from_datafusion)?;
+        state.register_udf(Arc::new(ScalarUDF::from(BoundedText::new(function)))).map_err(from_datafusion)?;
     }
     let sum = state.udaf("sum").map_err(from_datafusion)?;
     state.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::new(sum)))).map_err(from_datafusion)?;
@@ -82,6 +87,7 @@ pub(crate) fn plan_query(
 ) -> Result<LogicalPlan> {
     make_subqueries_nullable(&mut query);
     balance_chains(&mut query);
+    keep_decimals_exact(&mut query);
     let provider = Names { context };
     let options = ParserOptions {
         map_string_types_to_utf8view: true,

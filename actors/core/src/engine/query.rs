@@ -6,7 +6,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, Result};
-use kalamdb_sql::ast;
+use kalamdb_sql::{ColumnType, ast};
 use kalamdb_wire::StatementResult;
 
 use super::context::StatementContext;
@@ -51,28 +51,30 @@ pub(crate) async fn select(
 ) -> Result<StatementResult> {
     name_outputs(&mut query, names);
     expose_system_columns(&mut query);
-    let plan = plan(context, query, params, explain).await?;
+    let plan = plan(context, query, params, &[], explain).await?;
     collect_rows(context, run(context, plan)?).await
 }
 
-/// Plans a query. What may take long (planning is not called off, and costs the square of some lengths) goes
+/// Plans a query; `outputs` as for [`Params::plan`]. What may take long (planning is not called off, and costs the square of some lengths) goes
 /// to a thread of its own, few at a time, so that it delays nobody else and its answer can be
 /// [`ErrorCode::Timeout`](kalamdb_commons::ErrorCode::Timeout).
 pub(crate) async fn plan(
     context: &Arc<StatementContext>,
     query: ast::Query,
     params: &Params,
+    outputs: &[ColumnType],
     explain: Option<Explain>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     if !context.is_heavy {
-        return plan_here(context, query, params, explain).await;
+        return plan_here(context, query, params, outputs, explain).await;
     }
     let runtime = &context.runtime;
     let permit = Arc::clone(runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
     let (context, params, threads) = (Arc::clone(context), params.clone(), runtime.statements().clone());
+    let outputs = outputs.to_vec();
     let work = move || {
         let _permit = permit;
-        threads.block_on(plan_here(&context, query, &params, explain))
+        threads.block_on(plan_here(&context, query, &params, &outputs, explain))
     };
     runtime.statements().spawn_blocking(work).await.map_err(Error::internal)?
 }
@@ -81,9 +83,10 @@ async fn plan_here(
     context: &Arc<StatementContext>,
     query: ast::Query,
     params: &Params,
+    outputs: &[ColumnType],
     explain: Option<Explain>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut plan = params.plan(context, query)?;
+    let mut plan = params.plan(context, query, outputs)?;
     if let Some(Explain { analyze, verbose }) = explain {
         plan = LogicalPlanBuilder::from(plan)
             .explain(verbose, analyze)

@@ -5,6 +5,7 @@
 //! as alias, and `*` excludes what the variant adds. A unit separator cannot occur in a name a user writes.
 
 mod chains;
+mod decimals;
 mod naming;
 mod subqueries;
 mod system_columns;
@@ -12,6 +13,7 @@ mod system_columns;
 use kalamdb_commons::SystemColumn;
 
 pub(crate) use chains::balance_chains;
+pub(crate) use decimals::keep_decimals_exact;
 pub(crate) use naming::{name_outputs, unique_names};
 pub(crate) use subqueries::make_subqueries_nullable;
 pub(crate) use system_columns::expose_system_columns;

@@ -140,7 +140,7 @@ pub(super) async fn batches(
     query: ast::Query,
     params: &Params,
 ) -> Result<Vec<RecordBatch>> {
-    let plan = plan(context, query, params, None).await?;
+    let plan = plan(context, query, params, &[], None).await?;
     run(context, plan)?.try_collect().await.map_err(from_datafusion)
 }
 

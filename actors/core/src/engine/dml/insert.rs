@@ -122,7 +122,8 @@ async fn from_query(target: &Target<'_>, places: &[usize], query: &ast::Query, l
     let mut query = query.clone();
     name_outputs(&mut query, None);
     expose_system_columns(&mut query);
-    let plan = plan(target.context, query, target.params, None).await?;
+    let outputs = places.iter().map(|place| Ok(column_at(target, *place)?.column_type)).collect::<Result<Vec<_>>>()?;
+    let plan = plan(target.context, query, target.params, &outputs, None).await?;
     let width = plan.schema().fields().len();
     check_width(places, width, listed)?;
     let mut stream = run(target.context, plan)?;
