@@ -6,7 +6,6 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// Runs `future` on `handle`.
-#[expect(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
 pub(crate) fn spawn_on<F>(handle: &Handle, name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,

@@ -56,13 +56,13 @@ async fn serve(mut loaded: LoadedSettings) -> ExitCode {
         }
     };
     logging::start(&loaded.settings.logging);
+    tracing::info!(version = BUILD.version, branch = BUILD.branch, commit = BUILD.commit, "KalamDB starts");
+    tracing::info!(sources = loaded.sources(), "settings read");
     let most = connections_that_fit();
     if loaded.settings.server.max_connections > most {
         tracing::warn!(most, "server.max_connections is more than the limit of open files allows");
         loaded.settings.server.max_connections = most;
     }
-    tracing::info!(version = BUILD.version, branch = BUILD.branch, commit = BUILD.commit, "KalamDB starts");
-    tracing::info!(sources = loaded.sources(), "settings read");
 
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,

@@ -111,8 +111,12 @@ async fn a_wrong_body_is_refused_naming_what_is_wrong() {
     }
     let name = json!({"sql": "SELECT 1", "namespace": "a; DROP"}).to_string();
     Request::post(name).ask(server.address()).await.fails(400, "INVALID_NAME");
+    Request::sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY)").ask(server.address()).await.succeeds();
     for user in [&b""[..], b"\xff\xfe", &[b'u'; 129]] {
-        Request::sql("SELECT 1").with("x-user-id", user).ask(server.address()).await.fails(400, "INVALID_REQUEST");
+        let named = Request::sql("SELECT * FROM default.user.t").with("x-user-id", user);
+        named.ask(server.address()).await.fails(400, "INVALID_REQUEST");
+        // It is read for the qualifier only.
+        Request::sql("SELECT * FROM t").with("x-user-id", user).ask(server.address()).await.succeeds();
     }
     Request::sql("SELECT 1").with("x-user-id", "жанна").ask(server.address()).await.succeeds();
 }

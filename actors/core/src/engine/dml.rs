@@ -219,7 +219,7 @@ pub(crate) async fn run(
 /// How a statement goes about it.
 pub(crate) enum Explained {
     /// It reads this first.
-    Query(ast::Query),
+    Query(Box<ast::Query>),
     /// It plans nothing.
     Text(String),
 }
@@ -230,7 +230,7 @@ pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> 
     let query = match dml {
         Dml::Insert(insert) => {
             let rows = match &insert.source {
-                InsertSource::Query(query) => return Ok(Explained::Query(query.as_ref().clone())),
+                InsertSource::Query(query) => return Ok(Explained::Query(query.clone())),
                 InsertSource::Values(rows) => rows.len(),
                 InsertSource::DefaultValues => 1,
             };
@@ -242,7 +242,7 @@ pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> 
         }
         Dml::Delete(delete) => change::reading_query(dml, &entry, delete.selection.as_ref(), std::iter::empty()),
     };
-    query.map(Explained::Query)
+    query.map(|query| Explained::Query(Box::new(query)))
 }
 
 /// A constant expression as a value of a column.

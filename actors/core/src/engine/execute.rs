@@ -147,7 +147,7 @@ async fn run_explain(
     }
     let context = scope.begin(None).await?;
     let query = match dml::explained_query(dml, &context)? {
-        Explained::Query(query) => query,
+        Explained::Query(query) => *query,
         Explained::Text(text) => return plan_text(text),
     };
     // Parameters of parts that are not read (VALUES, constants) have no place in the query.

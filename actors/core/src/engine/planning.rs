@@ -131,10 +131,11 @@ impl Names<'_> {
         {
             return changed.source(exposed);
         }
-        if !user_qualifier && let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace()) {
-            if super::show::is_virtual(namespace) {
-                return super::show::virtual_table(self.context, namespace, text);
-            }
+        if !user_qualifier
+            && let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace())
+            && super::show::is_virtual(namespace)
+        {
+            return super::show::virtual_table(self.context, namespace, text);
         }
         let namespace = namespace.map(NamespaceId::new).transpose()?;
         let table = TableRef { namespace, table: TableName::new(text)?, user_qualifier };

@@ -14,7 +14,7 @@ use crate::HeaderUser;
 
 /// Statements nested deeper, or longer, are planned apart from the others.
 const HEAVY_DEPTH: usize = 200;
-const HEAVY_BYTES: usize = 64 << 10;
+const HEAVY_BYTES: usize = 16 << 10;
 
 /// What all statements of a request share.
 #[derive(Debug)]

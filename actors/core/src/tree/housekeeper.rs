@@ -49,10 +49,10 @@ impl HousekeeperArgs {
         };
         let gauges = Arc::clone(&self.gauges);
         // It ends by itself when the actor is gone.
-        let _ = myself.send_after(delay, move || {
+        drop(myself.send_after(delay, move || {
             gauges.sent();
             tick
-        });
+        }));
     }
 }
 

@@ -254,7 +254,7 @@ impl RootState {
             return Err(reason.into());
         };
         // It ends by itself when the supervisor is gone.
-        let _ = myself.send_after(delay, move || RootMsg::Respawn { kind });
+        drop(myself.send_after(delay, move || RootMsg::Respawn { kind }));
         Ok(())
     }
 

@@ -178,7 +178,7 @@ async fn turn(admission: &Admission, shared: &SessionShared) -> Result<OwnedSema
     }
     let settings = admission.runtime.settings();
     let waiting = Waiting::enter(&admission.waiting);
-    if waiting.count > usize::try_from(settings.query.max_waiting).unwrap_or(usize::MAX) {
+    if waiting.count > settings.query.max_waiting {
         return Err(Error::new(ErrorCode::Overloaded, "too many statements wait already (query.max_waiting)"));
     }
     tokio::select! {

@@ -168,7 +168,7 @@ impl SessionsState {
             ));
         }
         let most = self.args.admission.runtime.settings().query.max_concurrent_per_user;
-        let shared = SessionShared::new(usize::try_from(most).unwrap_or(usize::MAX));
+        let shared = SessionShared::new(most);
         let args = SessionArgs { admission: Arc::clone(&self.args.admission), shared: Arc::clone(&shared) };
         let spawned = Actor::spawn_linked(None, SessionActor, args, supervisor.get_cell()).await;
         // It fails while the supervisor itself is stopping.

@@ -2,7 +2,7 @@
 //! that would stand twice gets a suffix behind [`MARK`], which keeps DataFusion content and is cut off again
 //! when the result is shown.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use kalamdb_sql::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
@@ -27,20 +27,21 @@ pub(crate) fn shown_name(name: &str) -> &str {
 pub(crate) fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let shown: Vec<&str> = names.map(shown_name).collect();
     let mut taken: BTreeSet<String> = shown.iter().map(|name| (*name).to_owned()).collect();
-    let mut seen: HashSet<&str> = HashSet::new();
+    // Where to go on for each name: thousands of columns may share one.
+    let mut next: HashMap<&str, u64> = HashMap::new();
     shown
         .iter()
         .map(|name| {
-            if seen.insert(name) {
+            let Some(number) = next.get_mut(name) else {
+                next.insert(name, 2);
                 return (*name).to_owned();
-            }
-            let mut number = 2_u64;
+            };
             loop {
                 let candidate = format!("{name}_{number}");
+                *number += 1;
                 if taken.insert(candidate.clone()) {
                     return candidate;
                 }
-                number += 1;
             }
         })
         .collect()
