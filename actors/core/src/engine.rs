@@ -1,5 +1,6 @@
 //! What happens inside a statement: planning, reading, writing, results.
 
+mod analyzer;
 pub(crate) mod context;
 pub(crate) mod ddl;
 mod dml;

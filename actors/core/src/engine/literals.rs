@@ -4,20 +4,17 @@
 //! written. An analyzer rule, before types are coerced, puts the value in its place; text that is none
 //! is an error even if no row is compared with it.
 
-use std::sync::Arc;
-
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, InList};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 use kalamdb_commons::{Error, ErrorCode};
 use kalamdb_sql::ColumnType;
 
+use super::analyzer::rewrite_expressions;
 use super::result::column_type_of_field;
 use super::values::{text_to_value, value_to_scalar};
 
@@ -27,19 +24,7 @@ pub(crate) struct TypedLiterals;
 
 impl AnalyzerRule for TypedLiterals {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let mut schema = merge_schema(&node.inputs());
-            if let LogicalPlan::TableScan(scan) = &node {
-                schema.merge(scan.projected_schema.as_ref());
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let saved = names.save(&expr);
-                let rewritten = expr.transform_up(|inner| typed(inner, &schema))?;
-                Ok(rewritten.update_data(|inner| saved.restore(inner)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, typed)
     }
 
     fn name(&self) -> &'static str {
@@ -132,15 +117,4 @@ fn text_of(expr: &Expr) -> Option<&str> {
         ) => Some(text),
         _ => None,
     }
-}
-
-/// All rules of the analyzer with ours: this one first, `last` after types are coerced.
-pub(crate) fn analyzer_rules(
-    standard: Vec<Arc<dyn AnalyzerRule + Send + Sync>>,
-    last: Arc<dyn AnalyzerRule + Send + Sync>,
-) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(TypedLiterals)];
-    rules.extend(standard);
-    rules.push(last);
-    rules
 }

@@ -12,21 +12,19 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry as _, SessionState, runtime_env::RuntimeEnvBuilder};
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
-use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ContextProvider, NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, NamespaceId, Result, TableName};
 use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
 
+use super::analyzer::analyzer_rules;
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{
-    BOUNDED, BoundedText, CheckedArithmetic, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null,
-    statement_function,
+    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_function,
 };
 use super::interrupt::InterruptibleJoins;
-use super::literals::analyzer_rules;
 use super::rewrite::{ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable};
 use super::scan::PartitionTable;
 
@@ -42,12 +40,11 @@ pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGener
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_max");
     let memory = usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX);
     let environment = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().map_err(from_datafusion)?;
-    let rules = analyzer_rules(Analyzer::new().rules, Arc::new(CheckedArithmetic));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(environment)
         .with_default_features()
-        .with_analyzer_rules(rules)
+        .with_analyzer_rules(analyzer_rules())
         .with_physical_optimizer_rule(Arc::new(InterruptibleJoins))
         .with_type_planner(Arc::new(DialectTypes))
         .build();

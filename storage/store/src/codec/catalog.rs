@@ -1,7 +1,7 @@
 //! Catalog records: namespaces, tables, schema versions, storages, users, jobs.
 //!
 //! Rarely read and short, so JSON behind a format byte. What DDL leaves behind is plain data of
-//! `kalamdb-sql`; its form on disk is [`definition`]'s own, so that a change there cannot silently
+//! `kalamdb-sql`; its form on disk is `definition`'s own, so that a change there cannot silently
 //! change what is stored.
 
 mod check;
