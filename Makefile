@@ -3,11 +3,16 @@
 PROFILE ?= dev
 CONFIG ?= settings.toml
 
+# The whole workspace is built, not the server alone: a selection resolves other features of the
+# dependencies, and the tests would build all of them once more.
+PROGRAM = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/kalamdb-server
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs ci crash
+.PHONY: help setup run token test lint docs ci crash
 
 help:
 	@echo 'make run    build and start the server on $(CONFIG)'
+	@echo 'make token  a token for the user in WHO, from $(CONFIG)'
 	@echo 'make test   run every test'
 	@echo 'make setup  install what a build and the tests need'
 	@echo 'make lint   formatting, clippy, crate borders'
@@ -19,7 +24,13 @@ setup:
 
 run:
 	@.ci/setup.sh build
-	cargo run --locked --profile $(PROFILE) -p kalamdb-server -- serve --config $(CONFIG)
+	cargo build --locked --profile $(PROFILE) --workspace --bins
+	exec $(PROGRAM) serve --config $(CONFIG)
+
+# A token for a user, from the same settings: make -s token WHO=ann
+token:
+	@cargo build --quiet --locked --profile $(PROFILE) --workspace --bins
+	@$(PROGRAM) token --config $(CONFIG) --user $(WHO) --ttl 1h
 
 # All targets in one build first: the crash tests start the real binary from the target directory.
 # nextest does not run documentation tests.
