@@ -27,7 +27,7 @@ run:
 	cargo build --locked --profile $(PROFILE) --workspace --bins
 	exec $(PROGRAM) serve --config $(CONFIG)
 
-# A token for a user, from the same settings: make -s token WHO=ann
+# A token for a user, from the same settings: make token WHO=ann
 token:
 	@cargo build --quiet --locked --profile $(PROFILE) --workspace --bins
 	@$(PROGRAM) token --config $(CONFIG) --user $(WHO) --ttl 1h
