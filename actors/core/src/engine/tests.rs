@@ -148,6 +148,38 @@ async fn concurrent_upserts_and_whole_table_updates_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_table_is_whole_or_gone() {
+    // RocksDB: its write takes as long as a sync, and that is when a reader must not look.
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let mut settings = Settings::default();
+    settings.storage.rocksdb_dir = dir.path().join("db");
+    let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("RocksDB opens"));
+    let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
+    let server = Server { runtime, tree };
+    server.run("u", "CREATE SHARED TABLE kept (id BIGINT PRIMARY KEY, v TEXT)", vec![]).await;
+    server.run("u", &insert_many("kept", 0..50), vec![]).await;
+    for _ in 0..20 {
+        server.run("u", "CREATE SHARED TABLE brief (id BIGINT PRIMARY KEY, v TEXT)", vec![]).await;
+        server.run("u", &insert_many("brief", 0..50), vec![]).await;
+        // What is not in `brief` any more would be deleted here.
+        let sql = "DELETE FROM kept WHERE id NOT IN (SELECT id FROM brief)";
+        let readers = futures::future::join_all((0..4).map(|_| async {
+            loop {
+                let outcome = server.outcome("u", Role::Dba, sql, vec![]).await;
+                match outcome.error {
+                    None => {
+                        assert_eq!(outcome.results[0].row_count, 0, "rows of a table that is being dropped are missed")
+                    }
+                    Some(failed) => break assert_eq!(failed.error.code, ErrorCode::TableNotFound),
+                }
+            }
+        }));
+        tokio::join!(readers, server.run("u", "DROP TABLE brief", vec![]));
+    }
+    assert_eq!(server.scalar("u", "SELECT count(*) FROM kept").await, json!(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_called_off_changes_nothing() {
     let server = Server::start().await;
     server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)", vec![]).await;
