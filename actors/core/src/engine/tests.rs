@@ -1,6 +1,7 @@
 //! The engine over the memory backend, below the actors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Result, Role, UserId};
@@ -156,27 +157,30 @@ async fn a_dropped_table_is_whole_or_gone() {
     let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("RocksDB opens"));
     let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
     let server = Server { runtime, tree };
-    server.run("u", "CREATE SHARED TABLE kept (id BIGINT PRIMARY KEY, v TEXT)", vec![]).await;
-    server.run("u", &insert_many("kept", 0..50), vec![]).await;
-    for _ in 0..20 {
+    for _ in 0..60 {
         server.run("u", "CREATE SHARED TABLE brief (id BIGINT PRIMARY KEY, v TEXT)", vec![]).await;
         server.run("u", &insert_many("brief", 0..50), vec![]).await;
-        // What is not in `brief` any more would be deleted here.
-        let sql = "DELETE FROM kept WHERE id NOT IN (SELECT id FROM brief)";
+        let reads = AtomicUsize::new(0);
         let readers = futures::future::join_all((0..4).map(|_| async {
             loop {
-                let outcome = server.outcome("u", Role::Dba, sql, vec![]).await;
+                let outcome = server.outcome("u", Role::Dba, "SELECT id FROM brief", vec![]).await;
+                reads.fetch_add(1, Ordering::Relaxed);
                 match outcome.error {
                     None => {
-                        assert_eq!(outcome.results[0].row_count, 0, "rows of a table that is being dropped are missed")
+                        assert_eq!(outcome.results[0].row_count, 50, "a table that is being dropped is read in part")
                     }
                     Some(failed) => break assert_eq!(failed.error.code, ErrorCode::TableNotFound),
                 }
             }
         }));
-        tokio::join!(readers, server.run("u", "DROP TABLE brief", vec![]));
+        let drop_it = async {
+            while reads.load(Ordering::Relaxed) < 8 {
+                tokio::task::yield_now().await;
+            }
+            server.run("u", "DROP TABLE brief", vec![]).await;
+        };
+        tokio::join!(readers, drop_it);
     }
-    assert_eq!(server.scalar("u", "SELECT count(*) FROM kept").await, json!(50));
 }
 
 #[tokio::test(flavor = "multi_thread")]
