@@ -24,12 +24,12 @@ setup:
 
 run:
 	@.ci/setup.sh build
-	cargo build --locked --profile $(PROFILE) --workspace --bins
+	cargo build --locked --profile $(PROFILE) --workspace --all-targets
 	exec $(PROGRAM) serve --config $(CONFIG)
 
 # A token for a user, from the same settings: make token WHO=ann
 token:
-	@cargo build --quiet --locked --profile $(PROFILE) --workspace --bins
+	@cargo build --quiet --locked --profile $(PROFILE) --workspace --all-targets
 	@$(PROGRAM) token --config $(CONFIG) --user $(WHO) --ttl 1h
 
 # All targets in one build first: the crash tests start the real binary from the target directory.
