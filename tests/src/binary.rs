@@ -39,6 +39,10 @@ pub struct BinaryServer {
     port: u16,
     child: Option<Child>,
     settings: Vec<(String, String)>,
+    program: PathBuf,
+    /// Another user than the test's own.
+    #[cfg(unix)]
+    uid: Option<u32>,
 }
 
 impl BinaryServer {
@@ -46,7 +50,44 @@ impl BinaryServer {
     #[must_use]
     pub fn prepare() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        Self { dir, port: free_port(), child: None, settings: Vec::new() }
+        Self {
+            dir,
+            port: free_port(),
+            child: None,
+            settings: Vec::new(),
+            program: program("kalamdb-server"),
+            #[cfg(unix)]
+            uid: None,
+        }
+    }
+
+    /// Adds a setting, `section.key`, for the next start.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.settings.push((format!("KALAMDB__{}", key.to_uppercase().replace('.', "__")), value.into()));
+    }
+
+    /// From the next start on the server runs as a user without privileges, whom permissions stop; where the
+    /// test itself runs as one, that is so already. The server's directory becomes that user's.
+    #[cfg(unix)]
+    pub fn drop_privileges(&mut self) {
+        const NOBODY: u32 = 65_534;
+        let own_files = std::fs::metadata(self.dir.path()).expect("a temporary directory");
+        if std::os::unix::fs::MetadataExt::uid(&own_files) != 0 {
+            return;
+        }
+        // The build's directory may be closed to that user.
+        let copy = self.dir.path().join("kalamdb-server");
+        if std::fs::hard_link(&self.program, &copy).is_err() {
+            std::fs::copy(&self.program, &copy).expect("a copy of the program");
+        }
+        self.program = copy;
+        let files = std::fs::read_dir(self.dir.path()).expect("the server's directory");
+        for path in files.map(|entry| entry.expect("an entry").path()).chain([self.dir.path().to_owned()]) {
+            if path != self.program {
+                std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("given to another user");
+            }
+        }
+        self.uid = Some(NOBODY);
     }
 
     /// Starts a server over an empty directory and waits until it is ready.
@@ -56,9 +97,10 @@ impl BinaryServer {
 
     /// The same with settings, `("section.key", value)`.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let variable = |key: &str| format!("KALAMDB__{}", key.to_uppercase().replace('.', "__"));
         let mut server = Self::prepare();
-        server.settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
+        for (key, value) in settings {
+            server.set(key, *value);
+        }
         server.restart().await;
         server
     }
@@ -100,7 +142,11 @@ impl BinaryServer {
     /// The program with this server's settings, to be given arguments.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program("kalamdb-server"));
+        let mut command = Command::new(&self.program);
+        #[cfg(unix)]
+        if let Some(uid) = self.uid {
+            std::os::unix::process::CommandExt::uid(&mut command, uid);
+        }
         command
             .current_dir(self.dir.path())
             .stdin(Stdio::null())

@@ -21,9 +21,11 @@ mod runtime;
 mod scan;
 mod scope;
 mod show;
+mod store;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub(crate) use execute::run_request;
 pub(crate) use runtime::{Runtime, now_micros};
+pub(crate) use store::Store;

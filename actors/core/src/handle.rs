@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use kalamdb_store::BackendRegistry;
 use kalamdb_wire::{ActorNode, StatementResult};
 
 use crate::engine::Runtime;
@@ -113,7 +114,15 @@ impl Engine {
     /// [`StartError`] with one line: a data directory in use, written by another backend or a newer
     /// version, or unreadable.
     pub async fn start(args: EngineArgs) -> Result<Self, StartError> {
-        let runtime = Runtime::open(args.settings)
+        Self::start_on(args, BackendRegistry::standard()).await
+    }
+
+    /// The same with other backends to choose from by `storage.backend`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(args: EngineArgs, backends: BackendRegistry) -> Result<Self, StartError> {
+        let runtime = Runtime::open(args.settings, backends)
             .await
             .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
         let runtime = Arc::new(runtime);
@@ -155,7 +164,7 @@ impl Engine {
     /// # Errors
     /// When they cannot be counted.
     pub async fn size_on_disk(&self) -> Result<u64> {
-        Ok(self.runtime.backend().size_on_disk().await?)
+        Ok(self.runtime.store().backend.size_on_disk().await?)
     }
 
     /// From now on new statements are refused with `SHUTTING_DOWN`.

@@ -271,6 +271,15 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// [`StoreError`]: never retry over it; the backend has to be opened again.
     async fn sync(&self) -> Result<(), StoreError>;
 
+    /// Whether a backend that failed could write again if it were opened anew. Asked before it is closed, so
+    /// that what it still answers is not given up for nothing. Changes no data.
+    ///
+    /// # Errors
+    /// [`StoreError`] with what is in the way: no room, a file system that is read-only, files that are gone.
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Bytes the backend's own files take.
     ///
     /// # Errors

@@ -4,8 +4,8 @@
 //! the table's gate shared, the partition's lock), and hands over its changes
 //! ([`PartitionGuard::commit`]). There its premises are checked again, its `_seq`s are taken, and one
 //! atomic batch is written: rows, tombstones, the change-log entry, the partition's record. The guard is
-//! dropped before the sync is waited for ([`Committer::wait_durable`]), so one sync serves every statement
-//! that waits for it.
+//! dropped before the sync is waited for ([`Acknowledgement::wait`]), so one sync serves every statement
+//! that waits for it. After the sync the committer itself publishes and acknowledges, whoever still listens.
 //!
 //! Invariants:
 //! * CM-1: within a partition `_seq` grows with commit order; server-wide it never repeats, not after a crash.
@@ -13,7 +13,10 @@
 //! * CM-3: in `sync` mode no answer shows a row that a power cut could take back ([`Committer::wait_visible`]).
 //! * CM-4: after a failed write or sync nothing more is written until the backend is opened again, with a
 //!   new committer.
+//! * CM-5: statements are published and acknowledged in `_seq` order; in `sync` mode after the sync that
+//!   covers them, in `buffered` mode after the write.
 
+mod acknowledge;
 mod batch;
 mod changes;
 mod premises;
@@ -23,7 +26,7 @@ mod syncer;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -31,12 +34,14 @@ use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Result, Seq, TableId, U
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
+pub use acknowledge::Acknowledgement;
 pub use changes::{Changes, CommitError, Committed, RowChange};
 
 use crate::StoreError;
 use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
 use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
+use acknowledge::{Queue, Written};
 use sequence::Sequence;
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
@@ -74,10 +79,14 @@ pub struct Committer {
     gates: DashMap<TableId, Arc<RwLock<()>>>,
     /// Serialises "take `_seq`s, write": the order of both is one order.
     writer: AsyncMutex<Sequence>,
+    /// The newest write that was begun. Changed with `writer` held.
+    begun: AtomicU64,
     written: watch::Sender<Ticket>,
     synced: watch::Sender<Ticket>,
     /// Partitions with writes not yet synced, with the newest of them.
     unsynced: Mutex<HashMap<PartitionId, Ticket>>,
+    /// Statements that are written and wait for their sync.
+    queue: Queue,
     poisoned: AtomicBool,
 }
 
@@ -95,9 +104,11 @@ impl Committer {
             hasher: RandomState::new(),
             gates: DashMap::new(),
             writer: AsyncMutex::new(sequence),
+            begun: AtomicU64::new(0),
             written: watch::Sender::new(Ticket(0)),
             synced: watch::Sender::new(Ticket(0)),
             unsynced: Mutex::new(HashMap::new()),
+            queue: Queue::new(),
             poisoned: AtomicBool::new(false),
         }))
     }
@@ -148,30 +159,35 @@ impl Committer {
         self.backend.write(batch, Durability::Synced).await.map_err(|error| self.poison(error))
     }
 
-    /// Waits until the write may be acknowledged.
-    ///
-    /// # Errors
-    /// [`ErrorCode::StorageUnavailable`], outcome unknown, when its sync failed.
-    pub async fn wait_durable(&self, ticket: Ticket) -> Result<()> {
-        match self.mode {
-            SyncMode::Buffered => Ok(()),
-            SyncMode::Sync => self.wait_synced(ticket).await,
-        }
+    /// Up to where a snapshot taken before this call may show writes: what [`wait_visible`](Self::wait_visible)
+    /// is asked with. Later ones are not waited for, so a busy partition's readers wait for one sync at most.
+    #[must_use]
+    pub fn newest(&self) -> Ticket {
+        Ticket(self.begun.load(Ordering::Acquire))
     }
 
-    /// Waits until everything a snapshot taken before this call shows of the partition is safe to be seen.
+    /// Waits until everything that a snapshot shows of the partition is safe to be seen; `up_to` is
+    /// [`newest`](Self::newest), asked for after the snapshot was taken.
     ///
     /// # Errors
     /// [`ErrorCode::StorageUnavailable`] when the sync failed.
-    pub async fn wait_visible(&self, partition: &PartitionId) -> Result<()> {
-        if self.mode == SyncMode::Buffered {
-            return self.check_poison();
+    pub async fn wait_visible(&self, partition: &PartitionId, up_to: Ticket) -> Result<()> {
+        match self.mode {
+            // What is written may be seen: that a power cut may take it back is what this mode is about.
+            SyncMode::Buffered => return Ok(()),
+            SyncMode::Sync => {}
         }
-        let ticket = self.unsynced.lock().get(partition).copied();
-        match ticket {
-            Some(ticket) => self.wait_synced(ticket).await,
-            None => self.check_poison(),
+        let newest = self.unsynced.lock().get(partition).copied();
+        match newest {
+            Some(newest) => self.wait_synced(newest.min(up_to)).await,
+            None => Ok(()),
         }
+    }
+
+    /// The highest `_seq` whose statement is published: what others may be told of.
+    #[must_use]
+    pub fn published(&self) -> Seq {
+        self.queue.published()
     }
 
     async fn wait_synced(&self, ticket: Ticket) -> Result<()> {
@@ -180,9 +196,9 @@ impl Committer {
             if *synced.borrow_and_update() >= ticket {
                 return Ok(());
             }
-            self.check_poison().map_err(Error::outcome_unknown)?;
+            self.check_poison()?;
             if synced.changed().await.is_err() {
-                return Err(unavailable().outcome_unknown());
+                return Err(unavailable());
             }
         }
     }
@@ -210,7 +226,8 @@ impl Committer {
     /// CM-4. The engine's words go to the log with the error that is answered.
     fn poison(&self, error: StoreError) -> Error {
         self.poisoned.store(true, Ordering::Release);
-        // Waiters look at the flag when they are woken.
+        // Whoever waits for a sync learns that none will come: writers first, then readers.
+        self.queue.fail(&unavailable().outcome_unknown());
         self.synced.send_modify(|_| ());
         match error {
             // The backend refused before it touched anything.
@@ -234,8 +251,8 @@ pub struct PartitionGuard<'a> {
 }
 
 impl PartitionGuard<'_> {
-    /// Checks the premises and writes. The write is readable on return, and durable after
-    /// [`Committer::wait_durable`].
+    /// Checks the premises and writes. The write is readable on return, and durable when it is acknowledged:
+    /// drop the guard, then [wait](Acknowledgement::wait).
     ///
     /// # Errors
     /// [`CommitError::Stale`] when the partition moved on since the statement read it: read again.
@@ -252,14 +269,14 @@ impl PartitionGuard<'_> {
         }
         let premises = premises::check(committer.backend.as_ref(), &self.partition, &changes).await?;
         if changes.rows.is_empty() {
-            return Ok(Committed { seqs: Vec::new(), ticket: None });
+            return Ok(Committed { seqs: Vec::new(), acknowledgement: None });
         }
 
         let mut sequence = committer.writer.lock().await;
         committer.check_poison()?;
         let seqs = committer.take_seqs(&mut sequence, changes.rows.len()).await?;
         let batch = batch::encode(&self.partition, &changes, &premises, &seqs, record);
-        let ticket = Ticket(committer.written.borrow().0 + 1);
+        let ticket = Ticket(committer.begun.fetch_add(1, Ordering::AcqRel) + 1);
         // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
         if committer.mode == SyncMode::Sync {
             committer.unsynced.lock().insert(self.partition.clone(), ticket);
@@ -269,8 +286,14 @@ impl PartitionGuard<'_> {
             .write(batch, Durability::Logged)
             .await
             .map_err(|error| CommitError::Refused(committer.poison(error)))?;
+        // With the writer held still: the order of the queue is that of the writes (CM-5).
+        let written = Written { ticket, last_seq: seqs.last().copied().unwrap_or_default() };
+        let acknowledgement = match committer.mode {
+            SyncMode::Sync => committer.queue.push(written),
+            SyncMode::Buffered => committer.queue.publish(written),
+        };
         committer.written.send_replace(ticket);
-        Ok(Committed { seqs, ticket: Some(ticket) })
+        Ok(Committed { seqs, acknowledgement: Some(acknowledgement) })
     }
 
     /// The partition's record; a partition never written to has the default one.

@@ -13,6 +13,7 @@ pub use backend::{
     RocksDbBackend, RocksDbOptions, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
 };
 pub use committer::{
-    Changes, CommitError, Committed, Committer, PartitionGuard, PartitionId, RowChange, SyncMode, Ticket,
+    Acknowledgement, Changes, CommitError, Committed, Committer, PartitionGuard, PartitionId, RowChange, SyncMode,
+    Ticket,
 };
 pub use error::StoreError;

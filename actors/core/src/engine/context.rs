@@ -6,13 +6,13 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
 use kalamdb_sql::{Access, TableRef};
-use kalamdb_store::{PartitionId, Snapshot};
+use kalamdb_store::{PartitionId, Snapshot, Ticket};
 use parking_lot::Mutex;
 
-use super::Runtime;
 use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::runtime::now_micros;
 use super::scope::Scope;
+use super::{Runtime, Store};
 use crate::HeaderUser;
 use crate::catalog::{CatalogSnapshot, TableEntry};
 
@@ -34,7 +34,11 @@ pub(crate) struct StatementContext {
     /// `NOW()`, in microseconds.
     pub(crate) now: i64,
     pub(crate) catalog: Arc<CatalogSnapshot>,
+    /// Where the rows are read, and written to.
+    pub(crate) store: Arc<Store>,
     pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// Writes after this one are not in the snapshot.
+    newest: Ticket,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
     /// Memory that the request's results take.
@@ -51,7 +55,8 @@ impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
     pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
         let runtime = &scope.runtime;
-        let (catalog, snapshot) = runtime.catalog_and_rows().await?;
+        let (catalog, store, snapshot) = runtime.catalog_and_rows().await?;
+        let newest = store.committer.newest();
         Ok(Arc::new(Self {
             runtime: Arc::clone(runtime),
             identity: scope.identity.clone(),
@@ -59,7 +64,9 @@ impl StatementContext {
             namespace: scope.namespace.clone(),
             now: now.unwrap_or_else(now_micros),
             catalog,
+            store,
             snapshot,
+            newest,
             is_heavy: scope.is_heavy,
             results: Arc::clone(&scope.results),
             touched: Mutex::default(),
@@ -174,7 +181,7 @@ impl StatementContext {
     pub(crate) async fn wait_visible(&self) -> Result<()> {
         let touched: Vec<PartitionId> = self.touched.lock().iter().cloned().collect();
         for partition in touched {
-            self.runtime.committer().wait_visible(&partition).await?;
+            self.store.committer.wait_visible(&partition, self.newest).await?;
         }
         Ok(())
     }

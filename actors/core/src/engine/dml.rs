@@ -143,14 +143,19 @@ pub(crate) async fn run(
 ) -> Result<StatementResult> {
     let now = now_micros();
     let runtime = &scope.runtime;
-    let committer = runtime.committer();
     for attempt in 0..MOST_TRIES {
         let mut context = scope.bound(scope.begin(Some(now))).await?;
+        // Of the store that was read: one that failed meanwhile refuses, whatever has taken its place.
+        let store = Arc::clone(&context.store);
+        let committer = &store.committer;
         let (mut entry, partition) = context.resolve(dml.table(), dml.action())?;
         let mut guard = None;
         if attempt >= HELD_FROM_TRY {
             guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
             context = scope.bound(scope.begin(Some(now))).await?;
+            if !Arc::ptr_eq(&context.store, &store) {
+                continue;
+            }
             let (entry_now, partition_now) = context.resolve(dml.table(), dml.action())?;
             if partition_now != partition {
                 continue;
@@ -194,13 +199,13 @@ pub(crate) async fn run(
             Err(CommitError::Refused(error)) => {
                 drop(guard);
                 // The row that was in the way is part of the answer: it must not be taken back.
-                committer.wait_visible(&partition).await?;
+                committer.wait_visible(&partition, committer.newest()).await?;
                 return Err(error);
             }
         };
         drop(guard);
-        match committed.ticket {
-            Some(ticket) => committer.wait_durable(ticket).await?,
+        match committed.acknowledgement {
+            Some(acknowledgement) => acknowledgement.wait().await?,
             // What it saw must not be taken back either.
             None => context.wait_visible().await?,
         }

@@ -63,6 +63,7 @@ pub(crate) async fn run_request(
                 results.push(result);
             }
             Err(error) => {
+                let error = while_reopening(runtime, cancel, error);
                 tracing::debug!(request_id, statement = at, %error, "statement failed");
                 failed = Some(StatementError { error, statement: Some(at) });
                 break;
@@ -70,6 +71,15 @@ pub(crate) async fn run_request(
         }
     }
     SqlOutcome { results, error: failed, took: begun.elapsed() }
+}
+
+/// A store that is closed although the server goes on has failed, and is being opened again.
+fn while_reopening(runtime: &Runtime, cancel: &CancellationToken, error: Error) -> Error {
+    if error.code != ErrorCode::ShuttingDown || runtime.is_refusing() || cancel.is_cancelled() {
+        return error;
+    }
+    let message = "the storage backend is being opened again after a failure: try again";
+    Error { outcome: error.outcome, ..Error::new(ErrorCode::StorageUnavailable, message) }
 }
 
 async fn run_statement(

@@ -1,4 +1,4 @@
-//! What all statements share: backend, committer, catalog snapshot, DataFusion's state, threads.
+//! What all statements share: the open store, catalog snapshot, DataFusion's state, threads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +8,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{Error, Result};
-use kalamdb_store::{BackendRegistry, Committer, Snapshot, StorageBackend, SyncMode, catalog, identity};
+use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_store::codec::meta::DatabaseId;
+use kalamdb_store::{BackendRegistry, Snapshot, StoreError, catalog};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
 use super::planning::session_state;
+use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
-use crate::task::spawn_on;
 
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
@@ -27,43 +28,40 @@ const STATEMENT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } els
 const HEAVY_PLANS: usize = 2;
 /// How long `/ready` waits for the backend.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for a store that is being opened again.
+const REOPEN_WAIT: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Runtime {
     settings: Arc<Settings>,
-    backend: Arc<dyn StorageBackend>,
-    committer: Arc<Committer>,
+    backends: BackendRegistry,
+    /// Which data this server is for: a store that is opened again has to be the same.
+    database: DatabaseId,
+    store: ArcSwap<Store>,
     catalog: ArcSwap<CatalogSnapshot>,
-    /// Odd while the stored catalog and the snapshot may differ.
+    /// Odd while the stored catalog and the snapshot may differ, the store included.
     catalog_epoch: watch::Sender<u64>,
     state: SessionState,
     snowflakes: Arc<SnowflakeGenerator>,
     heavy_plans: Arc<Semaphore>,
     refusing: AtomicBool,
+    /// Held by whoever opens the store again.
+    reopening: AsyncMutex<()>,
     statement_handle: Handle,
     statement_threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("backend", &self.backend.name()).finish_non_exhaustive()
+        f.debug_struct("Runtime").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
 impl Runtime {
     /// Opens the backend by the settings and reads the catalog.
-    pub(crate) async fn open(settings: Arc<Settings>) -> Result<Self> {
-        let backend = BackendRegistry::standard().open(&settings.storage).await.map_err(|error| {
-            let text = error.to_string();
-            Error { detail: Some(text), ..Error::from(error) }
-        })?;
-        identity::recognise(backend.as_ref()).await?;
-        let mode = match settings.storage.durability {
-            kalamdb_commons::settings::Durability::Sync => SyncMode::Sync,
-            kalamdb_commons::settings::Durability::Buffered => SyncMode::Buffered,
-        };
-        let committer = Committer::open(Arc::clone(&backend), mode).await?;
-        let snapshot = CatalogSnapshot::from_data(catalog::load(backend.as_ref()).await?);
+    pub(crate) async fn open(settings: Arc<Settings>, backends: BackendRegistry) -> Result<Self> {
+        let (store, database) = Store::open(&settings.storage, &backends).await?;
+        let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
         if settings.server.workers > 0 {
@@ -77,18 +75,20 @@ impl Runtime {
             .build()
             .map_err(Error::internal)?;
         let statement_handle = statement_threads.handle().clone();
-        spawn_on(&statement_handle, "syncer", Arc::clone(&committer).run_syncer());
+        store.run_syncer(&statement_handle);
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         Ok(Self {
             state: session_state(&settings, &snowflakes)?,
             settings,
-            backend,
-            committer,
+            backends,
+            database,
+            store: ArcSwap::from_pointee(store),
             catalog: ArcSwap::from_pointee(snapshot),
             catalog_epoch: watch::Sender::new(0),
             snowflakes,
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
+            reopening: AsyncMutex::default(),
             statement_handle,
             statement_threads: Mutex::new(Some(statement_threads)),
         })
@@ -98,12 +98,62 @@ impl Runtime {
         &self.settings
     }
 
-    pub(crate) fn backend(&self) -> &Arc<dyn StorageBackend> {
-        &self.backend
+    /// The store as it is open now. Whoever does more than one thing with it takes it once: it may be
+    /// opened anew in between.
+    pub(crate) fn store(&self) -> Arc<Store> {
+        self.store.load_full()
     }
 
-    pub(crate) fn committer(&self) -> &Arc<Committer> {
-        &self.committer
+    /// Closes a store that has failed, opens it again, and hands it to `adopt`, which ends with
+    /// [`adopt`](Self::adopt). Until then statements see the old one: its reads go on for as long as a new open
+    /// has no prospect, and fail from when it was closed. Does nothing while another call is at it.
+    ///
+    /// # Errors
+    /// What is in the way; to be tried again.
+    pub(crate) async fn recover_store<F: Future<Output = Result<()>>>(
+        &self,
+        adopt: impl FnOnce(Store) -> F,
+    ) -> Result<()> {
+        let Ok(_reopening) = self.reopening.try_lock() else { return Ok(()) };
+        if !self.store().has_failed() || self.is_refusing() {
+            return Ok(());
+        }
+        adopt(self.reopen().await?).await
+    }
+
+    async fn reopen(&self) -> Result<Store> {
+        let failed = self.store();
+        match failed.backend.probe().await {
+            // An earlier try has got so far.
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = failed.backend.close().await {
+            tracing::debug!(%error, "the failed storage backend is closed");
+        }
+        let (store, database) = Store::open(&self.settings.storage, &self.backends).await?;
+        if database != self.database {
+            let _ = store.backend.close().await;
+            return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend holds another database now"));
+        }
+        store.run_syncer(&self.statement_handle);
+        Ok(store)
+    }
+
+    /// Takes up a store that was opened again, with the catalog that it holds. For the `CatalogActor` only.
+    pub(crate) async fn adopt(&self, store: Store) -> Result<()> {
+        let data = match catalog::load(store.backend.as_ref()).await {
+            Ok(data) => data,
+            Err(error) => {
+                let _ = store.backend.close().await;
+                return Err(error);
+            }
+        };
+        let snapshot = CatalogSnapshot::from_data(data);
+        let _changing = self.changing_catalog();
+        self.store.store(Arc::new(store));
+        self.swap_catalog(snapshot);
+        Ok(())
     }
 
     pub(crate) fn catalog(&self) -> Arc<CatalogSnapshot> {
@@ -112,14 +162,15 @@ impl Runtime {
 
     /// The catalog and the rows of one instant. A dropped table's rows are gone before the catalog says so:
     /// while that is being written, whoever begins waits.
-    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<dyn Snapshot>)> {
+    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>, Arc<dyn Snapshot>)> {
         let mut epochs = self.catalog_epoch.subscribe();
         loop {
             let epoch = *epochs.wait_for(|epoch| epoch % 2 == 0).await.map_err(Error::internal)?;
             let catalog = self.catalog();
-            let snapshot = self.backend.snapshot().await?;
+            let store = self.store();
+            let snapshot = store.backend.snapshot().await;
             if *epochs.borrow() == epoch {
-                return Ok((catalog, snapshot));
+                return Ok((catalog, store, snapshot?));
             }
         }
     }
@@ -138,7 +189,7 @@ impl Runtime {
 
     /// Reads the catalog anew from the backend. For the `CatalogActor` only.
     pub(crate) async fn reload_catalog(&self) -> Result<()> {
-        self.swap_catalog(CatalogSnapshot::from_data(catalog::load(self.backend.as_ref()).await?));
+        self.swap_catalog(CatalogSnapshot::from_data(catalog::load(self.store().backend.as_ref()).await?));
         Ok(())
     }
 
@@ -169,15 +220,21 @@ impl Runtime {
     }
 
     pub(crate) async fn backend_answers(&self) -> bool {
-        if self.committer.is_poisoned() {
+        let store = self.store();
+        if store.has_failed() {
             return false;
         }
-        matches!(tokio::time::timeout(READY_TIMEOUT, self.backend.snapshot()).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(READY_TIMEOUT, store.backend.snapshot()).await, Ok(Ok(_)))
     }
 
     /// Last of all: sync and close.
     pub(crate) async fn close(&self, report: &mut StopReport) {
-        if let Err(error) = self.backend.close().await {
+        // A store that is just being opened again is adopted first, or it would stay open.
+        let reopening = tokio::time::timeout(REOPEN_WAIT, self.reopening.lock()).await;
+        if reopening.is_err() {
+            report.warnings.push("the storage backend was still being opened again".to_owned());
+        }
+        if let Err(error) = self.store().backend.close().await {
             report.warnings.push(format!("closing the storage backend: {error}"));
         }
         if let Some(threads) = self.statement_threads.lock().take() {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Result, Role, UserId};
 use kalamdb_sql::{ParsedStatement, Statement};
+use kalamdb_store::BackendRegistry;
 use kalamdb_wire::StatementResult;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,9 @@ impl Server {
     async fn start() -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
-        let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("the memory backend opens"));
+        let runtime = Arc::new(
+            Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"),
+        );
         let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
         Self { runtime, tree }
     }
@@ -154,7 +157,8 @@ async fn a_dropped_table_is_whole_or_gone() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let mut settings = Settings::default();
     settings.storage.rocksdb_dir = dir.path().join("db");
-    let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("RocksDB opens"));
+    let runtime =
+        Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("RocksDB opens"));
     let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
     let server = Server { runtime, tree };
     for _ in 0..60 {
@@ -202,7 +206,7 @@ async fn a_slow_query_ends_with_timeout() {
     let mut settings = Settings::default();
     settings.storage.backend = "memory".to_owned();
     settings.server.request_timeout = std::time::Duration::from_millis(200);
-    let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("opens"));
+    let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("opens"));
     let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("starts");
     let server = Server { runtime, tree };
     server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY, text TEXT)", vec![]).await;

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result, TableId, TableType};
 use kalamdb_sql::{NamespaceDefinition, TableDefinition};
-use kalamdb_store::{Batch, catalog as store};
+use kalamdb_store::{Batch, catalog as records};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::gauges::Gauges;
 use super::slot::Slot;
 use crate::catalog::{CatalogSnapshot, TableEntry};
-use crate::engine::Runtime;
 use crate::engine::ddl::{Ddl, NewTable};
 use crate::engine::now_micros;
+use crate::engine::{Runtime, Store};
 
 /// DDL runs until it is done; this only frees a caller from an actor that hangs.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -36,6 +36,11 @@ impl CatalogClient {
     /// Changes the catalog; answers what was done, in a sentence.
     pub(crate) async fn apply(&self, ddl: Ddl) -> Result<String> {
         self.slot.call(|reply| CatalogMsg::Apply { ddl: Box::new(ddl), reply }, APPLY_TIMEOUT).await?
+    }
+
+    /// Puts a store that was opened again in the place of the one that failed.
+    pub(super) async fn adopt(&self, store: Store) -> Result<()> {
+        self.slot.call(|reply| CatalogMsg::Adopt { store: Box::new(store), reply }, APPLY_TIMEOUT).await?
     }
 }
 
@@ -63,6 +68,13 @@ pub(super) enum CatalogMsg {
         /// What was done.
         reply: RpcReplyPort<Result<String>>,
     },
+    /// The store was opened again: take it up, with the catalog it holds.
+    Adopt {
+        /// Open and recovered.
+        store: Box<Store>,
+        /// When statements see it.
+        reply: RpcReplyPort<Result<()>>,
+    },
 }
 
 impl CatalogState {
@@ -81,9 +93,10 @@ impl CatalogState {
         CatalogSnapshot::clone(&self.runtime.catalog())
     }
 
-    async fn publish(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
+    /// With the gates closed that the change asks for, of `store`.
+    async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
-        self.runtime.committer().write_synced(batch).await?;
+        store.committer.write_synced(batch).await?;
         self.runtime.swap_catalog(snapshot);
         Ok(())
     }
@@ -98,10 +111,10 @@ impl CatalogState {
         }
         let definition = NamespaceDefinition { name: name.clone(), created_at: now };
         let mut batch = Batch::new();
-        store::put_namespace(&mut batch, &definition);
+        records::put_namespace(&mut batch, &definition);
         let done = format!("namespace '{name}' created");
         snapshot.namespaces.insert(name, definition);
-        self.publish(batch, snapshot).await?;
+        self.publish(&self.runtime.store(), batch, snapshot).await?;
         Ok(done)
     }
 
@@ -123,18 +136,19 @@ impl CatalogState {
             ));
         }
         let mut batch = Batch::new();
+        let store = self.runtime.store();
         let mut gates = Vec::with_capacity(tables.len());
         for (id, table) in &tables {
-            gates.push(self.runtime.committer().close_gate(*id).await);
-            store::delete_table(&mut batch, *id);
+            gates.push(store.committer.close_gate(*id).await);
+            records::delete_table(&mut batch, *id);
             snapshot.tables.remove(table);
         }
-        store::delete_namespace(&mut batch, &name);
+        records::delete_namespace(&mut batch, &name);
         snapshot.namespaces.remove(&name);
-        self.publish(batch, snapshot).await?;
+        self.publish(&store, batch, snapshot).await?;
         drop(gates);
         for (id, _) in &tables {
-            self.runtime.committer().forget_table(*id);
+            store.committer.forget_table(*id);
         }
         Ok(match tables.len() {
             0 => format!("namespace '{name}' dropped"),
@@ -157,9 +171,9 @@ impl CatalogState {
         snapshot.next_table_id = TableId(id.0 + 1);
         let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
         let mut batch = Batch::new();
-        store::put_table(&mut batch, &definition, snapshot.next_table_id, now);
+        records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
         snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
-        self.publish(batch, snapshot).await?;
+        self.publish(&self.runtime.store(), batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))
     }
 
@@ -184,13 +198,14 @@ impl CatalogState {
             ));
         }
         let mut batch = Batch::new();
-        store::delete_table(&mut batch, entry.id());
+        records::delete_table(&mut batch, entry.id());
         snapshot.tables.remove(name);
         // Nobody commits to it from here on; whoever comes later finds it gone.
-        let gate = self.runtime.committer().close_gate(entry.id()).await;
-        self.publish(batch, snapshot).await?;
+        let store = self.runtime.store();
+        let gate = store.committer.close_gate(entry.id()).await;
+        self.publish(&store, batch, snapshot).await?;
         drop(gate);
-        self.runtime.committer().forget_table(entry.id());
+        store.committer.forget_table(entry.id());
         Ok(format!("table '{name}' dropped"))
     }
 
@@ -233,6 +248,10 @@ impl Actor for CatalogActor {
             CatalogMsg::Apply { ddl, reply } => {
                 let result = state.apply(*ddl).await;
                 // The caller may have given up; what was done is done.
+                let _ = reply.send(result);
+            }
+            CatalogMsg::Adopt { store, reply } => {
+                let result = state.runtime.adopt(*store).await;
                 let _ = reply.send(result);
             }
         }

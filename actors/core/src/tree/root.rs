@@ -218,6 +218,7 @@ impl RootState {
             Kind::Housekeeper => {
                 let args = HousekeeperArgs {
                     runtime: Arc::clone(&shared.runtime),
+                    catalog: CatalogClient::new(Arc::clone(&shared.catalog)),
                     sessions: SessionsClient::new(Arc::clone(&shared.sessions), Arc::clone(&shared.index)),
                     gauges: Arc::clone(shared.housekeeper.gauges()),
                 };

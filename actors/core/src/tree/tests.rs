@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Role, UserId};
+use kalamdb_store::BackendRegistry;
 use kalamdb_wire::ActorNode;
 
 use super::session::SessionMsg;
@@ -16,7 +17,9 @@ async fn start_with(change: impl FnOnce(&mut Settings)) -> (Arc<Runtime>, Tree) 
     let mut settings = Settings::default();
     settings.storage.backend = "memory".to_owned();
     change(&mut settings);
-    let runtime = Arc::new(Runtime::open(Arc::new(settings)).await.expect("the memory backend opens"));
+    let runtime = Arc::new(
+        Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"),
+    );
     let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
     (runtime, tree)
 }

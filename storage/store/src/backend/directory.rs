@@ -17,8 +17,14 @@ pub const MARKER: &str = "KALAMDB";
 /// The marker before its rename; all that a crash during the very first open can leave behind.
 const MARKER_DRAFT: &str = "KALAMDB.tmp";
 
+/// What [`DataDirectory::probe`] writes and removes again; a crash can leave it behind.
+const PROBE: &str = "KALAMDB.probe";
+
+/// A probe is written in pieces of so many bytes.
+const PROBE_PIECE: usize = 1 << 20;
+
 /// What a fresh directory may hold: nothing, an unfinished claim, or what `mkfs` puts on a volume.
-const HARMLESS: &[&str] = &[MARKER_DRAFT, "lost+found"];
+const HARMLESS: &[&str] = &[MARKER_DRAFT, PROBE, "lost+found"];
 
 /// Who may use a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,22 @@ impl DataDirectory {
                 write_marker(path, claim)?;
             }
         }
+        remove_if_there(&path.join(PROBE)).map_err(|error| refused(path, "cannot be written", &error))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether so many bytes can be written and synced here; leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] with the system's reason.
+    pub fn probe(&self, bytes: u64) -> Result<(), StoreError> {
+        let probe = self.path.join(PROBE);
+        let written = write_zeros(&probe, bytes);
+        let removed = remove_if_there(&probe);
+        written.and(removed).map_err(|error| StoreError::Backend {
+            action: "write into its directory",
+            message: format!("{}: {error}", self.path.display()),
+        })
     }
 
     /// Where it is.
@@ -99,6 +120,25 @@ pub(super) fn write_marker(path: &Path, claim: Claim) -> Result<(), StoreError> 
         sync_directory(path)
     };
     write().map_err(|error| refused(path, "cannot be written", &error))
+}
+
+fn write_zeros(path: &Path, bytes: u64) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    let zeros = vec![0; PROBE_PIECE];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(PROBE_PIECE as u64);
+        file.write_all(zeros.get(..usize::try_from(piece).unwrap_or(PROBE_PIECE)).unwrap_or_default())?;
+        left -= piece;
+    }
+    file.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn refused(path: &Path, what: &str, error: &std::io::Error) -> StoreError {

@@ -114,6 +114,11 @@ impl StorageBackend for RocksDbBackend {
         self.threads.write("sync", move || shared.with(write::sync)).await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.threads.upkeep("try its disk", move || shared.with(Database::probe)).await
+    }
+
     async fn size_on_disk(&self) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
         self.threads.upkeep("measure its directory", move || shared.with(|database| database.directory.size())).await

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kalamdb_commons::{Error, Seq};
 use kalamdb_sql::{Row, TableSchema};
 
-use super::Ticket;
+use super::Acknowledgement;
 use crate::StoreError;
 
 /// One row's change. Keys are encoded; rows are in the order of the schema's columns.
@@ -63,12 +63,12 @@ pub struct Changes {
 }
 
 /// A written statement.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Committed {
     /// The `_seq` of each change, in their order.
     pub seqs: Vec<Seq>,
     /// To be waited for; none if nothing changed.
-    pub ticket: Option<Ticket>,
+    pub acknowledgement: Option<Acknowledgement>,
 }
 
 /// Why a statement did not commit.

@@ -3,11 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use super::{Committer, SyncMode, Ticket};
 use crate::StoreError;
 
-/// How much `buffered` may lose to a power cut.
+/// How much `buffered` may lose to a power cut: a sync begins no later than this after the one before.
 const BUFFERED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When the next sync may begin for a write that waits, the last one having begun at `begun`; none for at once.
+/// Counted from beginning to beginning, so that a slow sync does not add to what a power cut may take.
+fn earliest(mode: SyncMode, begun: Option<Instant>) -> Option<Instant> {
+    match mode {
+        SyncMode::Sync => None,
+        SyncMode::Buffered => begun.map(|begun| begun + BUFFERED_INTERVAL),
+    }
+}
 
 pub(super) async fn run(committer: Arc<Committer>) {
     let mut written = committer.written.subscribe();
@@ -17,12 +28,13 @@ pub(super) async fn run(committer: Arc<Committer>) {
     drop(committer);
 
     let mut done = Ticket(0);
+    let mut begun = None;
     while written.wait_for(|ticket| *ticket > done).await.is_ok() {
-        match mode {
-            SyncMode::Sync => {}
-            SyncMode::Buffered => tokio::time::sleep(BUFFERED_INTERVAL).await,
+        if let Some(at) = earliest(mode, begun) {
+            sleep_until(at).await;
         }
         let Some(committer) = owner.upgrade() else { return };
+        begun = Some(Instant::now());
         // Everything up to here was written before the sync begins.
         let target = *written.borrow_and_update();
         if let Err(error) = committer.backend.sync().await {
@@ -36,7 +48,21 @@ pub(super) async fn run(committer: Arc<Committer>) {
             return;
         }
         committer.unsynced.lock().retain(|_, ticket| *ticket > target);
+        committer.queue.release(target);
         committer.synced.send_replace(target);
         done = target;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffered_write_waits_no_longer_than_the_interval() {
+        let begun = Instant::now();
+        assert_eq!(earliest(SyncMode::Buffered, None), None, "the first is synced at once");
+        assert_eq!(earliest(SyncMode::Buffered, Some(begun)), Some(begun + Duration::from_millis(100)));
+        assert_eq!(earliest(SyncMode::Sync, Some(begun)), None);
     }
 }

@@ -3,7 +3,6 @@
 mod batches;
 mod concurrency;
 mod durability;
-mod faults;
 mod fixture;
 mod gates;
 mod premises;

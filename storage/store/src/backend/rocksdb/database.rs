@@ -17,6 +17,9 @@ use crate::backend::directory::{self, Claim, DataDirectory};
 
 const CLAIM: Claim = Claim { backend: RocksDbBackend::NAME, format: RocksDbBackend::FORMAT };
 
+/// What an open writes beside the data it recovers, generously.
+const ROOM_TO_OPEN: u64 = 4 << 20;
+
 /// Fields are dropped in order: the directory is given up after the database is closed.
 pub(super) struct Database {
     pub(super) db: DB,
@@ -72,6 +75,18 @@ impl Database {
             self.poisoned.store(true, Ordering::Release);
             failed(action)(error)
         })
+    }
+
+    /// The next open replays the logs into new files: there has to be room for as much again, and then some.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let files = Files::of(self.directory.path())?;
+        if !files.current {
+            return Err(StoreError::Directory(format!(
+                "data directory {} has lost its database",
+                self.directory.path().display()
+            )));
+        }
+        self.directory.probe(files.log_bytes + ROOM_TO_OPEN)
     }
 
     /// RocksDB writes the copy under a name of its own, syncs and renames it. A copy that a crash left

@@ -1,15 +1,13 @@
 //! CM-2: rows, log entry and record of a statement, in one batch.
 
-use std::sync::Arc;
-
 use kalamdb_commons::{Family, SchemaVersion, Seq, TableId};
+use kalamdb_faults::Machine;
 use kalamdb_sql::Value;
 use kalamdb_store::codec::changelog::ChangeKind;
 use kalamdb_store::codec::keys;
 use kalamdb_store::{Changes, Committed, Direction, Durability, PartitionId, RowChange, SyncMode, Write};
 use proptest::prelude::*;
 
-use super::faults::Faulty;
 use super::fixture::{Fixture, NOW, insert, key, partition, values};
 use crate::support::{Harness, Memory, RocksDb, scan};
 
@@ -84,13 +82,13 @@ async fn insert_update_delete_on_rocksdb() {
 
 #[tokio::test]
 async fn a_statement_is_one_unsynced_batch() {
-    let backend = Faulty::new();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Sync).await;
+    let machine = Machine::new(1);
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
     let ann = partition("ann");
     fixture.insert(&ann, [0]).await;
-    backend.taken_batches();
+    machine.taken_batches();
     fixture.insert(&ann, [1, 2]).await;
-    let batches = backend.taken_batches();
+    let batches = machine.taken_batches();
     let [(batch, Durability::Logged)] = &batches[..] else { panic!("one batch: {batches:?}") };
     let families: Vec<Family> = batch
         .writes()
@@ -105,11 +103,12 @@ async fn a_statement_is_one_unsynced_batch() {
 
 #[tokio::test]
 async fn nothing_to_change_writes_nothing() {
-    let backend = Faulty::new();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Sync).await;
+    let machine = Machine::new(1);
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
+    machine.taken_batches();
     let committed = fixture.commit(&partition("ann"), Some(Seq(0)), Vec::new()).await.unwrap();
-    assert!(matches!(committed, Committed { ticket: None, ref seqs } if seqs.is_empty()));
-    assert_eq!(backend.taken_batches().len(), 0);
+    assert!(matches!(committed, Committed { acknowledgement: None, ref seqs } if seqs.is_empty()));
+    assert_eq!(machine.taken_batches().len(), 0);
 }
 
 #[tokio::test]

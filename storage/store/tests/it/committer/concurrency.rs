@@ -38,7 +38,7 @@ async fn count(fixture: Arc<Fixture>, user: usize, writer: usize) -> Vec<Seq> {
             let base = (round % 2 == 0).then_some(base);
             match fixture.commit(&partition, base, rows).await {
                 Ok(committed) => {
-                    fixture.committer.wait_durable(committed.ticket.unwrap()).await.unwrap();
+                    committed.acknowledgement.unwrap().wait().await.unwrap();
                     given.extend(committed.seqs);
                     break;
                 }

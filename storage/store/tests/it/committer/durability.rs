@@ -1,19 +1,18 @@
-//! Group commit, visibility, and what a failure leaves behind (CM-3, CM-4).
+//! Group commit, visibility, and what a failure leaves behind (CM-3, CM-4, CM-5).
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kalamdb_commons::{Error, ErrorCode, Family, Outcome};
-use kalamdb_store::{Batch, CommitError, Committer, StorageBackend, SyncMode};
+use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Seq};
+use kalamdb_faults::Machine;
+use kalamdb_store::{Acknowledgement, Batch, CommitError, Committer, PartitionId, SyncMode};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::faults::Faulty;
-use super::fixture::{Fixture, insert, partition, refused};
+use super::fixture::{Fixture, insert, key, partition, refused};
 use crate::support::{Harness, RocksDb};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -34,140 +33,275 @@ fn is_unknown(error: &Error) -> bool {
     error.code == ErrorCode::StorageUnavailable && error.outcome == Outcome::Unknown
 }
 
-#[tokio::test]
-async fn unsynced_writes_are_neither_acknowledged_nor_shown() {
-    let backend = Faulty::new();
-    backend.hold_syncs();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Sync).await;
-    let (ann, bob) = (partition("ann"), partition("bob"));
-    fixture.committer.wait_visible(&ann).await.unwrap();
-    let ticket = fixture.commit(&ann, None, vec![insert(1, "x")]).await.unwrap().ticket.unwrap();
-    assert!(fixture.row(&ann, 1).await.is_some(), "it can be read");
+async fn booted(machine: &Machine, mode: SyncMode) -> Fixture {
+    Fixture::with_syncer(machine.boot().await.unwrap(), mode).await
+}
 
-    let mut durable = pin!(fixture.committer.wait_durable(ticket));
-    let mut visible = pin!(fixture.committer.wait_visible(&ann));
-    assert!(waits(durable.as_mut()) && waits(visible.as_mut()));
-    // Whoever read another partition waits for nothing.
-    timeout(LONG, fixture.committer.wait_visible(&bob)).await.unwrap().unwrap();
+/// Commits one row and gives its `_seq` and its acknowledgement.
+async fn begin(fixture: &Fixture, partition: &PartitionId, id: i64) -> (Seq, Acknowledgement) {
+    let committed = fixture.commit(partition, None, vec![insert(id, "x")]).await.unwrap();
+    (committed.seqs[0], committed.acknowledgement.unwrap())
+}
 
-    backend.let_syncs_through();
-    timeout(LONG, durable).await.unwrap().unwrap();
-    timeout(LONG, visible).await.unwrap().unwrap();
-    timeout(LONG, fixture.committer.wait_visible(&ann)).await.unwrap().unwrap();
+async fn acknowledged(answer: Acknowledgement) {
+    timeout(LONG, answer.wait()).await.unwrap().unwrap();
+}
+
+async fn visible(fixture: &Fixture, partition: &PartitionId) -> Result<(), Error> {
+    let newest = fixture.committer.newest();
+    timeout(LONG, fixture.committer.wait_visible(partition, newest)).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_sync_serves_all_that_wait_for_it() {
-    let backend = Faulty::new();
-    backend.hold_syncs();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Sync).await;
-    let mut tickets = Vec::new();
+async fn unsynced_writes_are_neither_acknowledged_nor_published_nor_shown() {
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    machine.faults().hold_syncs();
+    let (ann, bob) = (partition("ann"), partition("bob"));
+    visible(&fixture, &ann).await.unwrap();
+    let (seq, answer) = begin(&fixture, &ann, 1).await;
+    assert!(fixture.row(&ann, 1).await.is_some(), "it can be read");
+
+    let newest = fixture.committer.newest();
+    let mut durable = pin!(answer.wait());
+    let mut seen = pin!(fixture.committer.wait_visible(&ann, newest));
+    assert!(waits(durable.as_mut()) && waits(seen.as_mut()));
+    assert!(fixture.committer.published() < seq);
+    // Whoever read another partition waits for nothing.
+    visible(&fixture, &bob).await.unwrap();
+
+    machine.faults().release_syncs();
+    timeout(LONG, durable).await.unwrap().unwrap();
+    timeout(LONG, seen).await.unwrap().unwrap();
+    assert_eq!(fixture.committer.published(), seq);
+    visible(&fixture, &ann).await.unwrap();
+}
+
+/// Otherwise the readers of a partition that is always being written to would wait for ever new syncs.
+#[tokio::test]
+async fn a_reader_does_not_wait_for_what_came_after_its_snapshot() {
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    machine.faults().hold_syncs();
+    let ann = partition("ann");
+    let (_, first) = begin(&fixture, &ann, 1).await;
+    let up_to = fixture.committer.newest();
+    machine.faults().let_through(1);
+    acknowledged(first).await;
+    let (_, second) = begin(&fixture, &ann, 2).await;
+    timeout(LONG, fixture.committer.wait_visible(&ann, up_to)).await.unwrap().unwrap();
+    assert!(waits(pin!(second.wait())), "the newer one is not synced");
+}
+
+#[tokio::test]
+async fn a_sync_serves_all_that_wait_for_it_in_the_order_of_their_numbers() {
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    machine.faults().hold_syncs();
+    let syncs = machine.faults().syncs();
+    let mut answers = Vec::new();
     for number in 0..200 {
         // One partition too: its lock is not held while a sync runs.
         let user = if number % 2 == 0 { "ann".to_owned() } else { format!("user {number}") };
-        let committed = fixture.commit(&partition(&user), None, vec![insert(number, "x")]).await.unwrap();
-        tickets.push(committed.ticket.unwrap());
+        answers.push(begin(&fixture, &partition(&user), number).await);
         tokio::task::yield_now().await;
     }
-    assert!(tickets.is_sorted_by(|earlier, later| earlier < later));
-    backend.let_syncs_through();
-    for ticket in tickets {
-        timeout(LONG, fixture.committer.wait_durable(ticket)).await.unwrap().unwrap();
+    assert!(answers.is_sorted_by(|(earlier, _), (later, _)| earlier < later));
+    machine.faults().release_syncs();
+    let last = answers.last().map(|(seq, _)| *seq).unwrap();
+    for (seq, answer) in answers {
+        acknowledged(answer).await;
+        assert!(fixture.committer.published() >= seq, "published before it is acknowledged");
     }
+    assert_eq!(fixture.committer.published(), last);
     // The one that ran when the first was written, and one for all others.
-    assert!(backend.syncs.load(Ordering::Acquire) <= 2);
+    assert!(machine.faults().syncs() <= syncs + 2);
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_waits_for_is_published_all_the_same() {
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    machine.faults().hold_syncs();
+    let ann = partition("ann");
+    let (seq, answer) = begin(&fixture, &ann, 1).await;
+    drop(answer);
+    machine.faults().release_syncs();
+    until("it is published", || fixture.committer.published() == seq).await;
 }
 
 #[tokio::test]
 async fn buffered_writes_are_acknowledged_at_once_and_synced_soon() {
-    let backend = Faulty::new();
-    backend.hold_syncs();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Buffered).await;
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Buffered).await;
+    machine.faults().hold_syncs();
+    let syncs = machine.faults().syncs();
     let ann = partition("ann");
-    let ticket = fixture.commit(&ann, None, vec![insert(1, "x")]).await.unwrap().ticket.unwrap();
-    timeout(LONG, fixture.committer.wait_durable(ticket)).await.unwrap().unwrap();
-    timeout(LONG, fixture.committer.wait_visible(&ann)).await.unwrap().unwrap();
-    assert_eq!(backend.syncs.load(Ordering::Acquire), 0);
-    backend.let_syncs_through();
-    until("a sync", || backend.syncs.load(Ordering::Acquire) == 1).await;
+    let (seq, answer) = begin(&fixture, &ann, 1).await;
+    acknowledged(answer).await;
+    assert_eq!(fixture.committer.published(), seq);
+    visible(&fixture, &ann).await.unwrap();
+    assert_eq!(machine.faults().syncs(), syncs);
+    machine.faults().release_syncs();
+    until("a sync", || machine.faults().syncs() == syncs + 1).await;
+}
+
+/// What a power cut leaves is a prefix in commit order, and holds all that was written before the last sync that
+/// ended had begun.
+#[tokio::test]
+async fn buffered_keeps_a_prefix_with_everything_that_was_synced() {
+    let mut lost = 0;
+    for seed in 0..50 {
+        let machine = Machine::new(seed);
+        let fixture = booted(&machine, SyncMode::Buffered).await;
+        let ann = partition("ann");
+        acknowledged(begin(&fixture, &ann, 0).await.1).await;
+        let first_sync = machine.faults().syncs();
+        until("the first sync", || machine.faults().syncs() > first_sync).await;
+        machine.faults().hold_syncs();
+        let early = 1 + seed as i64 % 7;
+        for id in 1..early {
+            acknowledged(begin(&fixture, &ann, id).await.1).await;
+        }
+        let syncs = machine.faults().syncs();
+        until("a sync waits", || machine.faults().waiting() > 0).await;
+        machine.faults().let_through(1);
+        until("it ends", || machine.faults().syncs() > syncs).await;
+        for id in early..early + 20 {
+            acknowledged(begin(&fixture, &ann, id).await.1).await;
+        }
+        machine.cut_power().await.unwrap();
+        machine.faults().release_syncs();
+        drop(fixture);
+        let after = booted(&machine, SyncMode::Buffered).await;
+        let kept: Vec<Vec<u8>> = after.rows(&ann).await.into_iter().map(|row| row.key).collect();
+        assert_eq!(kept, (0..kept.len() as i64).map(key).collect::<Vec<_>>(), "seed {seed}: a prefix");
+        assert!(kept.len() as i64 >= early, "seed {seed}: {} kept, {early} synced", kept.len());
+        lost += early as usize + 20 - kept.len();
+    }
+    assert!(lost > 0, "the cuts take something, or this shows nothing");
 }
 
 #[tokio::test]
 async fn a_failed_sync_ends_all_that_wait_and_refuses_the_rest() {
-    let backend = Faulty::new();
-    backend.hold_syncs();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Sync).await;
-    let ann = partition("ann");
-    let mut tickets = Vec::new();
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    let (ann, bob) = (partition("ann"), partition("bob"));
+    acknowledged(begin(&fixture, &bob, 1).await.1).await;
+    let published = fixture.committer.published();
+    machine.faults().hold_syncs();
+    let mut answers = Vec::new();
     for id in 0..5 {
-        tickets.push(fixture.commit(&ann, None, vec![insert(id, "x")]).await.unwrap().ticket.unwrap());
+        answers.push(begin(&fixture, &ann, id).await.1);
     }
-    backend.fail_syncs.store(true, Ordering::Release);
-    backend.let_syncs_through();
-    for ticket in &tickets {
-        let error = timeout(LONG, fixture.committer.wait_durable(*ticket)).await.unwrap().unwrap_err();
+    machine.faults().fail_syncs(true);
+    let syncs = machine.faults().syncs();
+    machine.faults().release_syncs();
+    for answer in answers {
+        let error = timeout(LONG, answer.wait()).await.unwrap().unwrap_err();
         assert!(is_unknown(&error), "{error:?}");
     }
     assert!(fixture.committer.is_poisoned());
-    let seen = timeout(LONG, fixture.committer.wait_visible(&ann)).await.unwrap().unwrap_err();
-    assert_eq!(seen.code, ErrorCode::StorageUnavailable);
+    assert_eq!(fixture.committer.published(), published);
+    assert_eq!(visible(&fixture, &ann).await.unwrap_err().code, ErrorCode::StorageUnavailable);
+    // What was synced before may be seen still.
+    visible(&fixture, &bob).await.unwrap();
 
     // A disk that works again changes nothing: what it holds is known only after a reopen.
-    backend.fail_syncs.store(false, Ordering::Release);
-    backend.taken_batches();
+    machine.faults().fail_syncs(false);
+    machine.taken_batches();
     let Err(CommitError::Refused(error)) = fixture.commit(&ann, None, vec![insert(9, "x")]).await else {
         panic!("not refused")
     };
     assert_eq!((error.code, error.outcome), (ErrorCode::StorageUnavailable, Outcome::NothingChanged));
     assert_eq!(fixture.committer.write_synced(Batch::new()).await.unwrap_err().code, ErrorCode::StorageUnavailable);
-    assert_eq!(backend.taken_batches().len(), 0);
-    assert_eq!(backend.syncs.load(Ordering::Acquire), 1, "never retried");
+    assert_eq!(machine.taken_batches().len(), 0);
+    assert_eq!(machine.faults().syncs(), syncs + 1, "never retried");
 
-    let reopened = Fixture::with_syncer(backend as _, SyncMode::Sync).await;
-    let ticket = reopened.commit(&ann, None, vec![insert(9, "x")]).await.unwrap().ticket.unwrap();
-    timeout(LONG, reopened.committer.wait_durable(ticket)).await.unwrap().unwrap();
+    fixture.backend.close().await.unwrap_err();
+    let reopened = booted(&machine, SyncMode::Sync).await;
+    acknowledged(begin(&reopened, &ann, 9).await.1).await;
+    assert!(reopened.row(&bob, 1).await.is_some(), "acknowledged");
+}
+
+/// The write was in the queue's way when the sync before it failed: it must not wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_statement_hangs_when_syncs_fail_under_load() {
+    for seed in 0..20 {
+        let machine = Machine::new(seed);
+        let fixture = Arc::new(booted(&machine, SyncMode::Sync).await);
+        machine.faults().fail_one_sync_in(10);
+        let mut writers = JoinSet::new();
+        for writer in 0..8 {
+            let fixture = Arc::clone(&fixture);
+            writers.spawn(async move {
+                let own = partition(&format!("user {writer}"));
+                let mut kept = 0;
+                loop {
+                    match fixture.commit(&own, None, vec![insert(kept, "x")]).await {
+                        Ok(committed) => {
+                            match timeout(LONG, committed.acknowledgement.unwrap().wait()).await.expect("an answer") {
+                                Ok(()) => kept += 1,
+                                Err(error) if is_unknown(&error) => return (own, kept),
+                                Err(error) => panic!("{error:?}"),
+                            }
+                        }
+                        Err(CommitError::Refused(error)) => {
+                            assert_eq!(error.code, ErrorCode::StorageUnavailable);
+                            return (own, kept);
+                        }
+                        Err(CommitError::Stale) => panic!("nobody else writes here"),
+                    }
+                }
+            });
+        }
+        let writers = writers.join_all().await;
+        machine.faults().fail_one_sync_in(0);
+        drop(fixture.backend.close().await);
+        let reopened = booted(&machine, SyncMode::Sync).await;
+        for (own, kept) in writers {
+            let rows = reopened.rows(&own).await.len() as i64;
+            assert!(rows == kept || rows == kept + 1, "seed {seed}: {kept} acknowledged, {rows} there");
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_failed_write_is_unknown_and_poisons() {
-    let backend = Faulty::new();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Sync).await;
+    let machine = Machine::new(1);
+    let fixture = booted(&machine, SyncMode::Sync).await;
     let ann = partition("ann");
-    let ticket = fixture.commit(&ann, None, vec![insert(1, "x")]).await.unwrap().ticket.unwrap();
-    timeout(LONG, fixture.committer.wait_durable(ticket)).await.unwrap().unwrap();
-    backend.fail_writes.store(true, Ordering::Release);
+    acknowledged(begin(&fixture, &ann, 1).await.1).await;
+    machine.faults().fail_writes(true);
     let Err(CommitError::Refused(error)) = fixture.commit(&ann, None, vec![insert(2, "x")]).await else {
         panic!("not refused")
     };
     assert!(is_unknown(&error), "{error:?}");
     assert!(error.detail.unwrap().contains("No space left"), "for the log");
     assert!(!error.message.contains("No space left"), "not for the client");
-    backend.fail_writes.store(false, Ordering::Release);
+    machine.faults().fail_writes(false);
     assert_eq!(refused(fixture.commit(&ann, None, vec![insert(3, "x")]).await), ErrorCode::StorageUnavailable);
-    // What was acknowledged before stays so.
-    timeout(LONG, fixture.committer.wait_durable(ticket)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_block_that_cannot_be_reserved_poisons_with_nothing_written() {
-    let backend = Faulty::new();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Sync).await;
-    backend.fail_writes.store(true, Ordering::Release);
+    let machine = Machine::new(1);
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
+    machine.faults().fail_writes(true);
     let Err(CommitError::Refused(error)) = fixture.commit(&partition("ann"), None, vec![insert(1, "x")]).await else {
         panic!("not refused")
     };
     assert_eq!((error.code, error.outcome), (ErrorCode::StorageUnavailable, Outcome::NothingChanged));
     assert!(fixture.committer.is_poisoned());
-    assert_eq!(fixture.rows(&partition("ann")).await, []);
 }
 
 #[tokio::test]
 async fn catalog_writes_that_fail_poison() {
-    let backend = Faulty::new();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Sync).await;
+    let machine = Machine::new(1);
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
     let mut batch = Batch::new();
     batch.put(Family::System, "namespace/a", "");
-    backend.fail_writes.store(true, Ordering::Release);
+    machine.faults().fail_writes(true);
     let error = fixture.committer.write_synced(batch).await.unwrap_err();
     assert!(is_unknown(&error), "{error:?}");
     assert!(fixture.committer.is_poisoned());
@@ -175,8 +309,8 @@ async fn catalog_writes_that_fail_poison() {
 
 #[tokio::test]
 async fn the_syncer_ends_with_its_committer() {
-    let backend = Faulty::new();
-    let committer = Committer::open(Arc::clone(&backend) as _, SyncMode::Sync).await.unwrap();
+    let backend = Machine::new(1).boot().await.unwrap();
+    let committer = Committer::open(Arc::clone(&backend), SyncMode::Sync).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&committer).run_syncer());
     tokio::task::yield_now().await;
@@ -187,10 +321,9 @@ async fn the_syncer_ends_with_its_committer() {
 
 #[tokio::test]
 async fn a_closed_backend_refuses_as_shutting_down() {
-    let backend = Faulty::new();
-    let fixture = Fixture::with_syncer(Arc::clone(&backend) as _, SyncMode::Sync).await;
-    fixture.insert(&partition("ann"), [1]).await;
-    backend.close().await.unwrap();
+    let fixture = booted(&Machine::new(1), SyncMode::Sync).await;
+    acknowledged(begin(&fixture, &partition("ann"), 1).await.1).await;
+    fixture.backend.close().await.unwrap();
     let Err(CommitError::Refused(error)) = fixture.commit(&partition("ann"), None, vec![insert(2, "x")]).await else {
         panic!("not refused")
     };
@@ -206,8 +339,7 @@ async fn acknowledged_on_rocksdb_is_kept() {
         let first = if mode == SyncMode::Sync { 0 } else { 100 };
         let fixture = Fixture::with_syncer(harness.open().await, mode).await;
         for id in first..first + 50 {
-            let ticket = fixture.commit(&ann, None, vec![insert(id, "x")]).await.unwrap().ticket.unwrap();
-            timeout(LONG, fixture.committer.wait_durable(ticket)).await.unwrap().unwrap();
+            acknowledged(begin(&fixture, &ann, id).await.1).await;
         }
         fixture.backend.close().await.unwrap();
         drop(fixture);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use kalamdb_commons::{ErrorCode, Family, Seq};
+use kalamdb_faults::Machine;
 use kalamdb_store::codec::meta::SeqBlock;
 use kalamdb_store::codec::system;
 use kalamdb_store::{Batch, Committer, Durability, SyncMode, Write};
 use tempfile::TempDir;
 
-use super::faults::Faulty;
 use super::fixture::{Fixture, insert, partition, refused};
-use crate::support::{Harness, RocksDb, copy_directory, get, open_rocksdb};
+use crate::support::{Harness, Memory, RocksDb, copy_directory, get, open_rocksdb};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_grow_over_closes_drops_and_crashes() {
@@ -53,15 +53,16 @@ async fn they_grow_over_closes_drops_and_crashes() {
 /// No number is used before a power cut could no longer take back its reservation.
 #[tokio::test]
 async fn blocks_are_synced_before_their_first_number_is_used() {
-    let backend = Faulty::new();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Buffered).await;
+    let machine = Machine::new(1);
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Buffered).await;
+    machine.taken_batches();
     let mut reserved = 0;
     let mut blocks = 0;
     for round in 0..8 {
         let rows = (0..30_000).map(|id| insert(round * 100_000 + id, "x")).collect();
         let committed = fixture.commit(&partition("ann"), None, rows).await.unwrap();
         assert!(committed.seqs.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1));
-        for (batch, durability) in backend.taken_batches() {
+        for (batch, durability) in machine.taken_batches() {
             match batch.writes() {
                 [Write::Put { family: Family::System, key, value }] if *key == system::seq_reserved() => {
                     assert_eq!(durability, Durability::Synced);
@@ -77,7 +78,7 @@ async fn blocks_are_synced_before_their_first_number_is_used() {
 
 #[tokio::test]
 async fn a_statement_larger_than_a_block_has_its_numbers_in_a_row() {
-    let fixture = Fixture::new(Faulty::new() as _, SyncMode::Buffered).await;
+    let fixture = Fixture::new(Memory::new().open().await, SyncMode::Buffered).await;
     let seqs = fixture.insert(&partition("ann"), 0..150_000).await;
     assert_eq!(seqs.last().unwrap().0 - seqs[0].0, 149_999);
     let next = fixture.insert(&partition("ann"), [200_000]).await;
@@ -88,11 +89,11 @@ async fn a_statement_larger_than_a_block_has_its_numbers_in_a_row() {
 
 #[tokio::test]
 async fn the_last_number_is_below_two_to_the_53() {
-    let backend = Faulty::new();
+    let backend = Memory::new().open().await;
     let mut batch = Batch::new();
     batch.put(Family::System, system::seq_reserved(), SeqBlock { reserved_until: Seq(Seq::LIMIT - 3) }.encode());
-    kalamdb_store::StorageBackend::write(&*backend, batch, Durability::Synced).await.unwrap();
-    let fixture = Fixture::new(Arc::clone(&backend) as _, SyncMode::Buffered).await;
+    backend.write(batch, Durability::Synced).await.unwrap();
+    let fixture = Fixture::new(Arc::clone(&backend), SyncMode::Buffered).await;
     let ann = partition("ann");
     let too_many = fixture.commit(&ann, None, (0..4).map(|id| insert(id, "x")).collect()).await;
     assert_eq!(refused(too_many), ErrorCode::ResourcesExhausted);
@@ -101,5 +102,5 @@ async fn the_last_number_is_below_two_to_the_53() {
     assert_eq!(refused(fixture.commit(&ann, None, vec![insert(9, "x")]).await), ErrorCode::ResourcesExhausted);
     assert!(!fixture.committer.is_poisoned());
     // The next start reads the full block.
-    Committer::open(backend as _, SyncMode::Sync).await.unwrap();
+    Committer::open(backend, SyncMode::Sync).await.unwrap();
 }
