@@ -198,8 +198,10 @@ pub(crate) async fn run(
             }
             Err(CommitError::Refused(error)) => {
                 drop(guard);
-                // The row that was in the way is part of the answer: it must not be taken back.
-                committer.wait_visible(&partition, committer.newest()).await?;
+                if error.code == ErrorCode::DuplicateKey {
+                    // The row that was in the way is part of the answer: it must not be taken back.
+                    committer.wait_visible(&partition, committer.newest()).await?;
+                }
                 return Err(error);
             }
         };

@@ -141,7 +141,7 @@ async fn an_open_that_fails_is_tried_again() {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let error = loop {
         ticks.tick().await;
-        if let Err(error) = ids(&server, "ann").await {
+        if let Err(error) = ids(&server, "bob").await {
             break error;
         }
     };
