@@ -1,6 +1,7 @@
 //! KalamDB from outside: what a user, an operator or a client program can rely on.
 
 mod bad_input;
+mod bench;
 mod crash;
 mod disk;
 mod docs;

@@ -9,7 +9,6 @@ mod execute;
 mod functions;
 mod interrupt;
 mod literals;
-mod numbers;
 mod params;
 mod planning;
 mod predicate;

@@ -8,6 +8,7 @@
 //! `kalamdb-core` acts on them. That split (definitions here, storage there) is decision 001.
 
 mod column_names;
+mod convert;
 mod definition;
 mod dialect;
 mod limits;
@@ -20,6 +21,9 @@ mod types;
 mod value;
 mod words;
 
+pub use convert::{
+    decode_base64, decode_hex, encode_base64, format_decimal, json_to_value, number_to_value, text_to_value,
+};
 pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
     TableSchema,

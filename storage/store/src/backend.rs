@@ -7,6 +7,7 @@
 pub mod directory;
 mod memory;
 mod registry;
+#[cfg(feature = "rocksdb")]
 mod rocksdb;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use kalamdb_commons::Family;
 
 pub use memory::MemoryBackend;
 pub use registry::{BackendOptions, BackendRegistry, OpenedBackend};
+#[cfg(feature = "rocksdb")]
 pub use rocksdb::{RocksDbBackend, RocksDbOptions};
 
 use crate::StoreError;

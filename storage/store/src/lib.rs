@@ -10,8 +10,10 @@ pub mod identity;
 
 pub use backend::{
     BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, Partition,
-    RocksDbBackend, RocksDbOptions, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
+    ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
 };
+#[cfg(feature = "rocksdb")]
+pub use backend::{RocksDbBackend, RocksDbOptions};
 pub use committer::{
     Acknowledgement, Changes, CommitError, Committed, Committer, PartitionGuard, PartitionId, RowChange, SyncMode,
     Ticket,

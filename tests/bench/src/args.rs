@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// Loads data into a running KalamDB server and verifies it.
+use crate::run::RunArgs;
+
+/// Loads data into a running KalamDB server and verifies it, or measures the server.
 #[derive(Debug, Parser)]
 #[command(name = "kalamdb-bench", version)]
 pub(crate) struct Args {
@@ -18,10 +20,14 @@ pub(crate) enum Command {
     /// Fill user and shared tables from gzipped files of one JSON object a line, then verify counts,
     /// aggregates and rows of every user. Exit code 1 if anything differs.
     Load(LoadArgs),
+    /// Measure the server: inserts, point reads, a mix of both, and its health check as the floor.
+    /// Exit code 1 if any answer was wrong or an error.
+    Run(RunArgs),
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct LoadArgs {
+/// Where the server is, and how to get in.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
     /// The server's address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
@@ -35,6 +41,12 @@ pub(crate) struct LoadArgs {
     /// without a token, the variable KALAMDB__AUTH__JWT_SECRET is looked at, as the server does.
     #[arg(long)]
     pub(crate) secret: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 
     /// Commits: user_id, id, commit, created_at, subject, body.
     #[arg(long, value_name = "FILE", required_unless_present = "changes")]

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header};
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use crate::args::ServerArgs;
 use crate::failure::Failure;
 
 /// How often a statement that was refused because too much waits is tried again.
 const ATTEMPTS: u32 = 8;
 /// Tokens outlive any run.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
+
+/// Where the server itself looks for its secret.
+const SECRET_VARIABLE: &str = "KALAMDB__AUTH__JWT_SECRET";
 
 /// How callers prove who they are.
 #[derive(Debug, Clone)]
@@ -36,17 +40,18 @@ pub(crate) struct Server {
 impl Server {
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub(crate) fn new(url: &str, token: Option<String>, secret: Option<String>) -> Result<Self, Failure> {
-        let url = url.trim_end_matches('/');
+    pub(crate) fn new(args: &ServerArgs) -> Result<Self, Failure> {
+        let url = args.url.trim_end_matches('/');
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_mins(5))
             .build()
             .map_err(|source| Failure::NoAnswer { url: url.to_owned(), source })?;
-        let proof = match (secret, token) {
-            (Some(secret), _) => Proof::Secret(secret),
-            (None, Some(token)) => Proof::Token(token),
-            (None, None) => Proof::Localhost,
+        let of_the_environment = || std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty());
+        let proof = match (&args.secret, &args.token) {
+            (Some(secret), _) => Proof::Secret(secret.clone()),
+            (None, Some(token)) => Proof::Token(token.clone()),
+            (None, None) => of_the_environment().map_or(Proof::Localhost, Proof::Secret),
         };
         Ok(Self { http, url: url.into(), proof })
     }
@@ -98,6 +103,26 @@ impl Caller {
         if self.named.is_some() { format!("{namespace}.user.{table}") } else { format!("{namespace}.{table}") }
     }
 
+    /// The headers that say who calls.
+    ///
+    /// # Errors
+    /// A token or a user id that no header can carry.
+    pub(crate) fn headers(&self) -> Result<HeaderMap, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| Failure::NoHeader("the token".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        if let Some(user) = &self.named {
+            let value = HeaderValue::from_bytes(user.as_bytes())
+                .map_err(|_| Failure::NoHeader(format!("the user id {user:?}")))?;
+            headers.insert(HeaderName::from_static("x-user-id"), value);
+        }
+        Ok(headers)
+    }
+
     /// Runs one request; gives its results.
     ///
     /// # Errors
@@ -141,17 +166,7 @@ impl Caller {
         if !params.is_empty() {
             body["params"] = json!(params);
         }
-        let mut request = self.server.http.post(&url).json(&body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(user) = &self.named {
-            let value = HeaderValue::from_bytes(user.as_bytes()).map_err(|_| Failure::Malformed {
-                asked: shorten(sql),
-                problem: format!("the user id {user:?} cannot travel in a header"),
-            })?;
-            request = request.header("X-USER-ID", value);
-        }
+        let request = self.server.http.post(&url).json(&body).headers(self.headers()?);
         let response = request.send().await.map_err(no_answer)?;
         let status = response.status().as_u16();
         let bytes = response.bytes().await.map_err(no_answer)?;

@@ -18,9 +18,19 @@ pub(crate) enum Failure {
     Refused { status: u16, code: String, message: String, asked: String },
     #[error("the server's answer to {asked} is not what the interface promises: {problem}")]
     Malformed { asked: String, problem: String },
+    #[error("{0} cannot travel in a header")]
+    NoHeader(String),
+    #[error("{url}: {problem}")]
+    Url { url: String, problem: String },
+    #[error(transparent)]
+    Broken(#[from] crate::run::Broken),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error("cannot write {path}: {source}")]
+    Report { path: PathBuf, source: std::io::Error },
     #[error("cannot make a token: {0}")]
     Token(#[from] jsonwebtoken::errors::Error),
-    #[error("a worker of the load broke: {0}")]
+    #[error("a worker broke: {0}")]
     Worker(#[from] tokio::task::JoinError),
 }
 

@@ -1,87 +1,120 @@
-//! Filling the tables with parametrised multi-row INSERTs.
+//! A run of `load`: read, fill, verify. What it expects of an answer it computes itself from the files, so
+//! an agreement of both says something about the server.
 
-use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::ProgressBar;
+mod dataset;
+mod fill;
+mod report;
+mod tables;
+mod tally;
+mod verify;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::LoadArgs;
 use crate::caller::{Caller, Server};
-use crate::dataset::ByUser;
 use crate::failure::Failure;
-use crate::tables::{Kind, Loadable};
+use dataset::{ByUser, Change, Commit};
+use report::Phase;
+pub(crate) use report::Report;
+use tally::Tally;
 
-/// Makes both tables of a kind of line anew.
+/// Runs it all.
 ///
 /// # Errors
-/// What the server says.
-pub(crate) async fn make_tables<T: Loadable>(admin: &Caller, namespace: &str) -> Result<(), Failure> {
-    admin.run(&format!("CREATE NAMESPACE IF NOT EXISTS {namespace}"), &[]).await?;
-    for kind in [Kind::User, Kind::Shared] {
-        admin.run(&kind.ddl::<T>(namespace), &[]).await?;
-    }
-    Ok(())
-}
+/// Input that cannot be read, a server that cannot be asked or refuses. Rows that are not as they
+/// should be are in the report.
+pub(crate) async fn run(args: &LoadArgs) -> Result<Report, Failure> {
+    let commits: Option<ByUser<Commit>> = match &args.commits {
+        Some(path) => Some(dataset::read(path, args.limit)?),
+        None => None,
+    };
+    let changes: Option<ByUser<Change>> = match &args.changes {
+        Some(path) => Some(dataset::read(path, args.limit)?),
+        None => None,
+    };
+    let server = Server::new(&args.server)?;
+    let mut run = Run { args, admin: server.admin()?, server, report: Report::default() };
 
-/// Every user's rows into the user's partition: a user's statements one after the other, several users
-/// at once.
-///
-/// # Errors
-/// What the server says; a statement that inserts fewer rows than it was given.
-pub(crate) async fn into_user_table<T: Loadable>(
-    server: &Server,
-    args: &LoadArgs,
-    rows: &ByUser<T>,
-    progress: &ProgressBar,
-) -> Result<(), Failure> {
-    // The largest first, so that none of them is left alone at the end.
-    let mut users: Vec<(&String, &Vec<T>)> = rows.iter().collect();
-    users.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-    let one_user = async |(user, rows): (&String, &Vec<T>)| -> Result<(), Failure> {
-        let caller = server.user(user)?;
-        let table = caller.user_table(&args.namespace, T::TABLE);
-        for chunk in rows.chunks(args.batch.get()) {
-            let chunk: Vec<&T> = chunk.iter().collect();
-            insert(&caller, Kind::User, &table, &chunk).await?;
-            progress.inc(chunk.len() as u64);
+    let users: BTreeSet<&String> =
+        commits.iter().flat_map(|rows| rows.keys()).chain(changes.iter().flat_map(|rows| rows.keys())).collect();
+    run.report.users = users.len();
+    if !args.verify_only {
+        if let Some(rows) = &commits {
+            run.load(rows).await?;
         }
-        Ok(())
-    };
-    stream::iter(users).map(one_user).buffer_unordered(args.concurrency.get()).try_collect().await
-}
-
-/// All rows into the shared table, several statements at once.
-///
-/// # Errors
-/// Like [`into_user_table`].
-pub(crate) async fn into_shared_table<T: Loadable>(
-    admin: &Caller,
-    args: &LoadArgs,
-    rows: &ByUser<T>,
-    progress: &ProgressBar,
-) -> Result<(), Failure> {
-    let table = format!("{}.{}", args.namespace, Kind::Shared.table::<T>());
-    let mut all: Vec<&T> = rows.values().flatten().collect();
-    all.sort_by_key(|row| row.id());
-    let one_chunk = async |chunk: &[&T]| -> Result<(), Failure> {
-        insert(admin, Kind::Shared, &table, chunk).await?;
-        progress.inc(chunk.len() as u64);
-        Ok(())
-    };
-    stream::iter(all.chunks(args.batch.get()))
-        .map(one_chunk)
-        .buffer_unordered(args.concurrency.get())
-        .try_collect()
-        .await
-}
-
-async fn insert<T: Loadable>(caller: &Caller, kind: Kind, table: &str, rows: &[&T]) -> Result<(), Failure> {
-    let sql = kind.insert::<T>(table, rows.len());
-    let results = caller.run(&sql, &kind.params(rows)).await?;
-    let inserted = results.last().and_then(|result| result["row_count"].as_u64());
-    if inserted == Some(rows.len() as u64) {
-        return Ok(());
+        if let Some(rows) = &changes {
+            run.load(rows).await?;
+        }
     }
-    Err(Failure::Malformed {
-        asked: format!("an INSERT of {} rows into {table}", rows.len()),
-        problem: format!("its row_count is {inserted:?}"),
-    })
+    if let Some(rows) = &commits {
+        run.verify(rows).await?;
+    }
+    if let Some(rows) = &changes {
+        run.verify(rows).await?;
+    }
+    if let (Some(commits), Some(changes)) = (&commits, &changes) {
+        let began = Instant::now();
+        let found = verify::joins(&run.server, args, commits, changes).await?;
+        run.report.differences.extend(found);
+        run.done("joins, verify", count(changes), began.elapsed());
+    }
+    Ok(run.report)
+}
+
+fn count<T>(rows: &ByUser<T>) -> u64 {
+    rows.values().map(|rows| rows.len() as u64).sum()
+}
+
+struct Run<'a> {
+    args: &'a LoadArgs,
+    server: Server,
+    admin: Caller,
+    report: Report,
+}
+
+impl Run<'_> {
+    async fn load<T: Tally>(&mut self, rows: &ByUser<T>) -> Result<(), Failure> {
+        fill::make_tables::<T>(&self.admin, &self.args.namespace).await?;
+
+        let name = format!("{}, user table", T::TABLE);
+        let (progress, began) = (self.progress(&name, count(rows)), Instant::now());
+        fill::into_user_table(&self.server, self.args, rows, &progress).await?;
+        self.done(&name, count(rows), began.elapsed());
+
+        let name = format!("{}, shared table", T::TABLE);
+        progress.reset();
+        progress.set_message(name.clone());
+        let began = Instant::now();
+        fill::into_shared_table(&self.admin, self.args, rows, &progress).await?;
+        self.done(&name, count(rows), began.elapsed());
+        progress.finish_and_clear();
+        Ok(())
+    }
+
+    async fn verify<T: Tally>(&mut self, rows: &ByUser<T>) -> Result<(), Failure> {
+        let name = format!("{}, verify", T::TABLE);
+        let (progress, began) = (self.progress(&name, 2 * count(rows)), Instant::now());
+        let mut found = verify::user_table(&self.server, self.args, rows, &progress).await?;
+        found.extend(verify::stranger::<T>(&self.server, self.args).await?);
+        found.extend(verify::shared_table(&self.admin, self.args, rows, &progress).await?);
+        self.report.differences.extend(found);
+        progress.finish_and_clear();
+        self.done(&name, 2 * count(rows), began.elapsed());
+        Ok(())
+    }
+
+    fn done(&mut self, name: &str, rows: u64, took: Duration) {
+        self.report.phases.push(Phase::new(name.to_owned(), rows, took));
+    }
+
+    /// Drawn on the standard error stream, and only on a terminal.
+    fn progress(&self, name: &str, rows: u64) -> ProgressBar {
+        let target = if self.args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len} rows, {per_sec}, {eta} left")
+            .expect("a fixed template");
+        ProgressBar::with_draw_target(Some(rows), target).with_style(style).with_message(name.to_owned())
+    }
 }

@@ -1,40 +1,70 @@
-//! `kalamdb-bench`: puts real data into a running server through its SQL interface, and checks that
-//! every user reads back exactly its own rows.
+//! `kalamdb-bench`: puts real data into a running server through its SQL interface and checks that every
+//! user reads back exactly its own rows (`load`); measures a server (`run`).
 //!
-//! It knows the server by URL only. What it expects of an answer it computes itself from the files, so
-//! an agreement of both says something about the server.
+//! It knows the server by URL only.
 
 mod args;
 mod caller;
-mod dataset;
 mod failure;
 mod load;
-mod report;
 mod run;
-mod tables;
-mod tally;
-mod verify;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, LoadArgs};
+use failure::Failure;
+use run::RunArgs;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Command::Load(args) = Args::parse().command;
-    match run::run(&args).await {
-        Ok(report) => {
-            let text = if args.json { report.to_json() } else { report.to_text() };
-            // A reader that went away is no failure of the load.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Load(args) => load(&args),
+        Command::Run(args) => measure(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "kalamdb-bench: {failure}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether all was as it should be.
+fn load(args: &LoadArgs) -> Result<bool, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Thread)?;
+    let report = runtime.block_on(load::run(args))?;
+    say(&if args.json { report.to_json() } else { report.to_text() });
+    Ok(report.differences.is_empty())
+}
+
+/// Whether all was as it should be.
+fn measure(args: &RunArgs) -> Result<bool, Failure> {
+    let threads = args.threads.get();
+    let mut builder = match threads {
+        // Without a pool there is nothing to wake: cheaper for a program that must not be in the way.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(Failure::Thread)?;
+    let report = runtime.block_on(run::run(args))?;
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => say(&report.to_json()),
+        Some(path) => {
+            say(&report.to_text());
+            let written = std::fs::write(path, report.to_json() + "\n");
+            written.map_err(|source| Failure::Report { path: path.to_owned(), source })?;
+        }
+        None => say(&report.to_text()),
+    }
+    Ok(report.is_good())
+}
+
+fn say(text: &str) {
+    // A reader that went away is no failure of the run.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

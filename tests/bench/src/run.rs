@@ -1,117 +1,207 @@
-//! A run of `load`: read, fill, verify.
+//! `run`: measures a server by URL.
+//!
+//! A run is a list of parts, one for each scenario, target and number of requests in flight. Each has a
+//! warm-up that is not measured. Every answer is checked; one that is wrong or an error makes the run a
+//! failure. `/health` is measured first, with each number in flight: what it reaches is what the door and
+//! this program allow, so every other rate is also told as a share of it.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+mod answer;
+mod args;
+mod connection;
+mod drive;
+mod latency;
+mod pace;
+mod process;
+mod report;
+mod rows;
+mod scenario;
+mod stage;
+mod target;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use crate::args::LoadArgs;
-use crate::caller::{Caller, Server};
-use crate::dataset::{self, ByUser, Change, Commit};
+use crate::caller::Server;
 use crate::failure::Failure;
-use crate::load;
-use crate::report::{Phase, Report};
-use crate::tally::Tally;
-use crate::verify;
 
-/// Runs it all.
+pub(crate) use args::RunArgs;
+pub(crate) use connection::Broken;
+pub(crate) use report::Report;
+
+use connection::{Address, Connection, Head};
+use drive::{Lanes, Part};
+use pace::Pace;
+use process::Process;
+use report::{PartReport, Subject};
+use scenario::{Health, Insert, Mixed, Operation, PointRead, Scenario, rate_offered};
+use stage::{Place, Stage};
+
+/// How long saturation is looked for where the run does not measure it anyway.
+const CALIBRATION: Duration = Duration::from_secs(3);
+
+/// Runs it all. What was measured before a failure is in the report, and the failure too.
 ///
 /// # Errors
-/// Input that cannot be read, a server that cannot be asked or refuses. Rows that are not as they
-/// should be are in the report.
-pub(crate) async fn run(args: &LoadArgs) -> Result<Report, Failure> {
-    let secret = args.secret.clone().or_else(|| match &args.token {
-        Some(_) => None,
-        None => std::env::var("KALAMDB__AUTH__JWT_SECRET").ok().filter(|secret| !secret.is_empty()),
-    });
-    let commits: Option<ByUser<Commit>> = match &args.commits {
-        Some(path) => Some(dataset::read(path, args.limit)?),
-        None => None,
+/// A server that cannot be asked at all.
+pub(crate) async fn run(args: &RunArgs) -> Result<Report, Failure> {
+    let address = Address::parse(&args.server.url)?;
+    let server = Server::new(&args.server)?;
+    let health = Head::get(&address, "/health")?;
+    let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
+    let mut stage = Stage::set(server, address.clone(), &args.namespace).await?;
+    let mut run = Run {
+        args,
+        address,
+        own: Process::own(),
+        server: args.server_pid.map(Process::with_pid),
+        report: Report::new(args, &answer.body),
     };
-    let changes: Option<ByUser<Change>> = match &args.changes {
-        Some(path) => Some(dataset::read(path, args.limit)?),
-        None => None,
-    };
-    let server = Server::new(&args.url, args.token.clone(), secret)?;
-    let mut run = Run { args, admin: server.admin()?, server, report: Report::default() };
-
-    let users: BTreeSet<&String> =
-        commits.iter().flat_map(|rows| rows.keys()).chain(changes.iter().flat_map(|rows| rows.keys())).collect();
-    run.report.users = users.len();
-    if !args.verify_only {
-        if let Some(rows) = &commits {
-            run.load(rows).await?;
-        }
-        if let Some(rows) = &changes {
-            run.load(rows).await?;
-        }
+    let mut outcome = run.all(&mut stage, health).await;
+    if !args.keep {
+        outcome = outcome.and(stage.clear().await);
     }
-    if let Some(rows) = &commits {
-        run.verify(rows).await?;
-    }
-    if let Some(rows) = &changes {
-        run.verify(rows).await?;
-    }
-    if let (Some(commits), Some(changes)) = (&commits, &changes) {
-        let began = Instant::now();
-        let found = verify::joins(&run.server, args, commits, changes).await?;
-        run.report.differences.extend(found);
-        run.done("joins, verify", count(changes), began.elapsed());
-    }
+    run.report.aborted = outcome.err().map(|failure| failure.to_string());
     Ok(run.report)
 }
 
-fn count<T>(rows: &ByUser<T>) -> u64 {
-    rows.values().map(|rows| rows.len() as u64).sum()
+/// Each scenario once, however they were given.
+fn in_order(scenarios: &[Scenario]) -> Vec<Scenario> {
+    let mut scenarios = scenarios.to_vec();
+    scenarios.sort_unstable();
+    scenarios.dedup();
+    scenarios
 }
 
 struct Run<'a> {
-    args: &'a LoadArgs,
-    server: Server,
-    admin: Caller,
+    args: &'a RunArgs,
+    address: Address,
+    own: Process,
+    server: Option<Process>,
     report: Report,
 }
 
 impl Run<'_> {
-    async fn load<T: Tally>(&mut self, rows: &ByUser<T>) -> Result<(), Failure> {
-        load::make_tables::<T>(&self.admin, &self.args.namespace).await?;
-
-        let name = format!("{}, user table", T::TABLE);
-        let (progress, began) = (self.progress(&name, count(rows)), Instant::now());
-        load::into_user_table(&self.server, self.args, rows, &progress).await?;
-        self.done(&name, count(rows), began.elapsed());
-
-        let name = format!("{}, shared table", T::TABLE);
-        progress.reset();
-        progress.set_message(name.clone());
-        let began = Instant::now();
-        load::into_shared_table(&self.admin, self.args, rows, &progress).await?;
-        self.done(&name, count(rows), began.elapsed());
-        progress.finish_and_clear();
+    async fn all(&mut self, stage: &mut Stage, health: Head) -> Result<(), Failure> {
+        let heads: Arc<[Head]> = [health].into();
+        for in_flight in self.args.in_flight.clone() {
+            let subject = Subject { scenario: Scenario::Health, target: None, in_flight: in_flight.get() };
+            self.part(subject, Arc::new(Health), &heads, Pace::Closed).await?;
+        }
+        for target in self.args.targets.clone() {
+            let place = stage.place(target, self.args.users.get())?;
+            self.target(stage, &place).await?;
+        }
         Ok(())
     }
 
-    async fn verify<T: Tally>(&mut self, rows: &ByUser<T>) -> Result<(), Failure> {
-        let name = format!("{}, verify", T::TABLE);
-        let (progress, began) = (self.progress(&name, 2 * count(rows)), Instant::now());
-        let mut found = verify::user_table(&self.server, self.args, rows, &progress).await?;
-        found.extend(verify::stranger::<T>(&self.server, self.args).await?);
-        found.extend(verify::shared_table(&self.admin, self.args, rows, &progress).await?);
-        self.report.differences.extend(found);
-        progress.finish_and_clear();
-        self.done(&name, 2 * count(rows), began.elapsed());
+    async fn target(&mut self, stage: &mut Stage, place: &Place) -> Result<(), Failure> {
+        let rows = self.args.rows.get() as u64;
+        let next_id = Arc::new(AtomicU64::new(rows));
+        let mut filled = None;
+        if self.args.scenarios.iter().any(|scenario| scenario.reads_rows()) {
+            let table = stage.make(place, "rows").await?;
+            Stage::fill(place, &table, rows).await?;
+            filled = Some(table);
+        }
+        for scenario in in_order(&self.args.scenarios) {
+            for in_flight in self.args.in_flight.clone() {
+                let subject = Subject { scenario, target: Some(place.target), in_flight: in_flight.get() };
+                match (scenario, &filled) {
+                    (Scenario::Insert, _) => self.insert(stage, place, subject).await?,
+                    (Scenario::InsertLatency, _) => self.insert_latency(stage, place, subject).await?,
+                    (Scenario::PointRead, Some(table)) => {
+                        let read = PointRead::new(table, rows, place.callers());
+                        self.part(subject, Arc::new(read), &place.heads, Pace::Closed).await?;
+                    }
+                    (Scenario::Mixed, Some(table)) => {
+                        let mixed = Mixed::new(table, rows, place.callers(), Arc::clone(&next_id));
+                        self.part(subject, Arc::new(mixed), &place.heads, Pace::Closed).await?;
+                    }
+                    // Measured already, and it has no target; tables of the other two are filled.
+                    (Scenario::Health | Scenario::PointRead | Scenario::Mixed, _) => {}
+                }
+            }
+        }
         Ok(())
     }
 
-    fn done(&mut self, name: &str, rows: u64, took: Duration) {
-        self.report.phases.push(Phase::new(name.to_owned(), rows, took));
+    async fn insert(&mut self, stage: &mut Stage, place: &Place, subject: Subject) -> Result<(), Failure> {
+        let operation = Arc::new(Insert::new(&stage.make(place, "inserts").await?, place.callers()));
+        self.part(subject, operation, &place.heads, Pace::Closed).await
     }
 
-    /// Drawn on the standard error stream, and only on a terminal.
-    fn progress(&self, name: &str, rows: u64) -> ProgressBar {
-        let target = if self.args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {pos}/{len} rows, {per_sec}, {eta} left")
-            .expect("a fixed template");
-        ProgressBar::with_draw_target(Some(rows), target).with_style(style).with_message(name.to_owned())
+    async fn insert_latency(&mut self, stage: &mut Stage, place: &Place, subject: Subject) -> Result<(), Failure> {
+        let pace = if self.args.closed_loop {
+            Pace::Closed
+        } else {
+            let measured = self.report.rate_of(Subject { scenario: Scenario::Insert, ..subject });
+            let saturated = match (self.args.rate, measured) {
+                (Some(rate), _) => rate,
+                (None, Some(rate)) => rate,
+                (None, None) => {
+                    let operation = Arc::new(Insert::new(&stage.make(place, "inserts").await?, place.callers()));
+                    self.saturate(subject, operation, &place.heads).await?
+                }
+            };
+            Pace::Open { rate: rate_offered(self.args.rate, saturated) }
+        };
+        let operation = Arc::new(Insert::new(&stage.make(place, "inserts").await?, place.callers()));
+        self.part(subject, operation, &place.heads, pace).await
+    }
+
+    /// What these operations reach in a closed loop.
+    async fn saturate(
+        &self,
+        subject: Subject,
+        operation: Arc<dyn Operation>,
+        heads: &Arc<[Head]>,
+    ) -> Result<f64, Failure> {
+        let mut lanes = Lanes::open(&self.address, subject.in_flight).await?;
+        let count = self.args.operations(Scenario::InsertLatency);
+        let part =
+            Part { operation, heads: Arc::clone(heads), first: 0, count, cap: Some(CALIBRATION), pace: Pace::Closed };
+        let measured = lanes.run(&part).await?;
+        Ok(report::per_second(measured.tally.succeeded(), measured.took))
+    }
+
+    /// Warms up, measures, and adds the part to the report.
+    async fn part(
+        &mut self,
+        subject: Subject,
+        operation: Arc<dyn Operation>,
+        heads: &Arc<[Head]>,
+        pace: Pace,
+    ) -> Result<(), Failure> {
+        let mut lanes = Lanes::open(&self.address, subject.in_flight).await?;
+        let mut part = Part {
+            operation,
+            heads: Arc::clone(heads),
+            first: 0,
+            count: u64::MAX,
+            cap: Some(self.args.warm_up),
+            pace: Pace::Closed,
+        };
+        let warm_up = lanes.run(&part).await?;
+        part.first = warm_up.next;
+        part.count = self.args.operations(subject.scenario);
+        part.cap = self.args.duration;
+        part.pace = pace;
+
+        let usage = |process: Option<&Process>| process.and_then(Process::usage);
+        let before = (self.own.usage(), usage(self.server.as_ref()));
+        let mut measured = lanes.run(&part).await?;
+        let after = (self.own.usage(), usage(self.server.as_ref()));
+        measured.tally.add_failures(&warm_up.tally);
+
+        let health = self.report.rate_of(Subject { scenario: Scenario::Health, target: None, ..subject });
+        let report = PartReport::new(subject, pace, &measured, health)
+            .with_client(before.0, after.0)
+            .with_server(before.1, after.1);
+        // Shows that it goes on; the table comes at the end.
+        let _ = writeln!(std::io::stderr(), "{}", report.line());
+        self.report.parts.push(report);
+        Ok(())
     }
 }

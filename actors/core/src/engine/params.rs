@@ -1,4 +1,4 @@
-//! Parameters: what type each occurrence expects, and JSON made into it (CONTRACT 4.6).
+//! Parameters: what type each occurrence expects (CONTRACT 4.6); [`json_to_value`] makes JSON into it.
 //!
 //! Every occurrence of `$n` is renumbered to one of its own before planning, so that a repeated parameter is
 //! converted for each of its places. DataFusion infers the types it can; the rest is that of the JSON value.
@@ -12,13 +12,13 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use kalamdb_commons::{Error, ErrorCode, Result};
-use kalamdb_sql::{ColumnType, Value, ast};
+use kalamdb_sql::{ColumnType, Value, ast, json_to_value};
 use serde_json::Value as Json;
 
 use super::context::StatementContext;
 use super::errors::from_datafusion;
 use super::planning::{param_field, plan_query};
-use super::values::{decode_base64, number_to_value, text_to_value, value_to_scalar};
+use super::values::value_to_scalar;
 
 /// A statement's parameters.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Params {
     /// The parameter a placeholder names, converted for a column.
     pub(crate) fn value(&self, placeholder: &str, column_type: ColumnType) -> Result<Value> {
         let (number, json) = self.get(placeholder)?;
-        convert(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))
+        json_to_value(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))
     }
 
     fn get(&self, placeholder: &str) -> Result<(usize, &Json)> {
@@ -124,7 +124,7 @@ impl Params {
                 _ => Err(mismatch(number, &data_type.to_string(), json)),
             };
         };
-        let value = convert(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))?;
+        let value = json_to_value(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))?;
         value_to_scalar(&value, column_type)
     }
 
@@ -201,7 +201,7 @@ impl LimitBinder<'_> {
         };
         let bound = self.params.get(name).and_then(|(number, json)| match json {
             Json::Null => Ok(None),
-            json => match convert(json, ColumnType::BigInt) {
+            json => match json_to_value(json, ColumnType::BigInt) {
                 Some(Value::BigInt(count)) if count >= 0 => Ok(Some(count)),
                 _ => Err(mismatch(number, "a whole number of 0 or more", json)),
             },
@@ -272,63 +272,6 @@ fn json_type(json: &Json) -> ColumnType {
     }
 }
 
-/// The table of CONTRACT 4.6; none where it does not fit.
-pub(crate) fn convert(json: &Json, column_type: ColumnType) -> Option<Value> {
-    match (json, column_type) {
-        (Json::Null, _) => Some(Value::Null),
-        (Json::Bool(truth), ColumnType::Boolean) => Some(Value::Boolean(*truth)),
-        (Json::Number(number), ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt) => {
-            let text = number.to_string();
-            // A float without fraction is welcome; rounding is not.
-            is_whole(&text).then(|| number_to_value(&text, column_type)).flatten()
-        }
-        (Json::Number(number), ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. }) => {
-            number_to_value(&number.to_string(), column_type)
-        }
-        (Json::String(text), ColumnType::Float | ColumnType::Double) => {
-            matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity")
-                .then(|| text_to_value(text, column_type))
-                .flatten()
-        }
-        (Json::String(text), ColumnType::Decimal { .. }) => text_to_value(text, column_type),
-        (Json::String(text), ColumnType::Bytes) => decode_base64(text).map(Value::Bytes),
-        (
-            Json::String(text),
-            ColumnType::Text | ColumnType::Date | ColumnType::Timestamp | ColumnType::Uuid | ColumnType::Json,
-        ) => date_of_timestamp(text, column_type).or_else(|| text_to_value(text, column_type)),
-        _ => None,
-    }
-}
-
-/// A DATE takes a time too, if it is midnight.
-fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
-    if column_type != ColumnType::Date {
-        return None;
-    }
-    let micros = super::numbers::parse_timestamp(text)?;
-    (micros.rem_euclid(MICROS_PER_DAY) == 0)
-        .then(|| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date))?
-}
-
-/// Whether a JSON number, maybe with point and exponent, is a whole number.
-fn is_whole(text: &str) -> bool {
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()),
-        None => (text, Some(0)),
-    };
-    let digits = mantissa.trim_start_matches(['-', '+']);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let significant = format!("{whole}{fraction}");
-    let significant = significant.trim_end_matches('0');
-    if significant.is_empty() {
-        return true;
-    }
-    // Places after the point that the last digit which is not zero stands at.
-    let places = significant.len() as i64 - whole.len() as i64;
-    exponent.is_some_and(|exponent| exponent >= places)
-}
-
 fn mismatch(number: usize, expected: &str, json: &Json) -> Error {
     let came = match json {
         Json::Null => "null".to_owned(),
@@ -349,43 +292,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn json_becomes_what_the_contract_says() {
-        let decimal = ColumnType::Decimal { precision: 5, scale: 2 };
-        for (json, column_type, expected) in [
-            (json!(5), ColumnType::BigInt, Some(Value::BigInt(5))),
-            (json!(5.0), ColumnType::Int, Some(Value::Int(5))),
-            (json!(5.5), ColumnType::Int, None),
-            (serde_json::from_str("1e-19").expect("JSON"), ColumnType::Int, None),
-            (serde_json::from_str("1.5e1").expect("JSON"), ColumnType::Int, Some(Value::Int(15))),
-            (serde_json::from_str("100e-2").expect("JSON"), ColumnType::Int, Some(Value::Int(1))),
-            (serde_json::from_str("0.0e-30").expect("JSON"), ColumnType::Int, Some(Value::Int(0))),
-            (json!(40_000), ColumnType::SmallInt, None),
-            (json!("5"), ColumnType::BigInt, None),
-            (json!(true), ColumnType::BigInt, None),
-            (json!("NaN"), ColumnType::Float, Some(Value::Float(f32::NAN))),
-            (json!("1.5"), ColumnType::Double, None),
-            (json!(1.005), decimal, Some(Value::Decimal(101))),
-            (json!("12.345"), decimal, Some(Value::Decimal(1235))),
-            (json!(1234), decimal, None),
-            (json!("x"), decimal, None),
-            (json!(1), ColumnType::Text, None),
-            (json!(1), ColumnType::Boolean, None),
-            (json!("AQI="), ColumnType::Bytes, Some(Value::Bytes(vec![1, 2]))),
-            (json!("not base64!"), ColumnType::Bytes, None),
-            (json!("{\"a\":1}"), ColumnType::Json, Some(Value::Json("{\"a\":1}".to_owned()))),
-            (json!("{a}"), ColumnType::Json, None),
-            (json!("1970-01-02"), ColumnType::Timestamp, Some(Value::Timestamp(86_400_000_000))),
-            (json!("1970-01-02"), ColumnType::Date, Some(Value::Date(1))),
-            (json!("soon"), ColumnType::Date, None),
-            (json!(null), ColumnType::Uuid, Some(Value::Null)),
-        ] {
-            let converted = convert(&json, column_type);
-            // NaN differs from itself: compare what is shown.
-            assert_eq!(format!("{converted:?}"), format!("{expected:?}"), "{json} as {column_type}");
-        }
-    }
 
     #[test]
     fn counts_are_checked_with_the_contracts_words() {

@@ -12,10 +12,8 @@ use datafusion::arrow::array::{Array, ArrayRef, PrimitiveArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use kalamdb_commons::{Error, Result};
-use kalamdb_sql::ColumnType;
+use kalamdb_sql::{ColumnType, encode_base64, format_decimal};
 
-use super::super::numbers::format_decimal;
-use super::super::values::encode_base64;
 use super::interval;
 
 /// A column of a batch, ready to be written value by value.

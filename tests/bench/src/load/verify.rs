@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::args::LoadArgs;
 use crate::caller::{Caller, Server};
-use crate::dataset::{ByUser, Change, Commit};
 use crate::failure::Failure;
-use crate::tables::{Kind, Loadable};
-use crate::tally::Tally;
+use crate::load::dataset::{ByUser, Change, Commit};
+use crate::load::tables::{Kind, Loadable};
+use crate::load::tally::Tally;
 
 /// Every user's partition: its aggregates, then each of its rows with each of its values.
 ///

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dataset::{Change, Commit, Line};
+use crate::load::dataset::{Change, Commit, Line};
 
 /// A kind of line that can be loaded.
 pub(crate) trait Loadable: Line + Send + Sync + 'static {

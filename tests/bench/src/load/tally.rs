@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::dataset::{Change, Commit};
-use crate::tables::Loadable;
+use crate::load::dataset::{Change, Commit};
+use crate::load::tables::Loadable;
 
 /// A kind of line whose rows can be summed up, in SQL and here, to the same values.
 pub(crate) trait Tally: Loadable {

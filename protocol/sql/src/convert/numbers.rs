@@ -7,7 +7,7 @@ const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
 /// Reads a decimal number, exponent allowed, as unscaled integer of `scale` digits after the point; digits
 /// beyond are rounded half away from zero, as PostgreSQL does. None if it is no number or does not fit.
-pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
+pub(super) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
     let text = text.trim();
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
@@ -50,7 +50,8 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Option<i128
 }
 
 /// Writes an unscaled decimal with its point.
-pub(crate) fn format_decimal(unscaled: i128, scale: u8) -> String {
+#[must_use]
+pub fn format_decimal(unscaled: i128, scale: u8) -> String {
     let scale = usize::from(scale);
     let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
     let sign = if unscaled < 0 { "-" } else { "" };
@@ -60,7 +61,7 @@ pub(crate) fn format_decimal(unscaled: i128, scale: u8) -> String {
 
 /// Reads an RFC 3339 time, zone optional (UTC), `T` or a space; a date alone is midnight. Microseconds since
 /// the epoch; finer digits are cut off.
-pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+pub(super) fn parse_timestamp(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Some(days) = parse_date(text) {
         return i64::from(days).checked_mul(86_400_000_000);
@@ -77,7 +78,7 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
 }
 
 /// Reads `2025-10-21` as days since the epoch.
-pub(crate) fn parse_date(text: &str) -> Option<i32> {
+pub(super) fn parse_date(text: &str) -> Option<i32> {
     let text = text.trim();
     // Exactly this form: chrono alone would take `2025-1-1` and longer years.
     if text.len() != 10 {

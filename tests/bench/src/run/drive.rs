@@ -1,0 +1,187 @@
+//! One part: lanes that each own a connection and take the next operation when they can.
+//!
+//! Every operation is counted exactly once: as answered and right, or under an error code. Its latency
+//! counts from the moment it was due in an open loop, from the moment it was sent in a closed one.
+
+mod tally;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+
+use super::connection::{Address, Connection, Head};
+use super::pace::{Pace, Schedule};
+use super::scenario::Operation;
+pub(crate) use tally::Tally;
+
+/// A lane that got no answer so many times in a row stops: the server is gone.
+const PATIENCE: u32 = 20;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a part does.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) operation: Arc<dyn Operation>,
+    /// One for each caller.
+    pub(crate) heads: Arc<[Head]>,
+    /// Number of the first operation; a warm-up has used those before it.
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// No operation is begun (closed loop) or due (open loop) after this time.
+    pub(crate) cap: Option<Duration>,
+    pub(crate) pace: Pace,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// From the first request to the last answer.
+    pub(crate) took: Duration,
+    pub(crate) tally: Tally,
+    /// The number after the last operation that was taken.
+    pub(crate) next: u64,
+}
+
+/// The connections of a number of requests in flight.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    connections: Vec<Connection>,
+}
+
+impl Lanes {
+    /// # Errors
+    /// Nobody listens.
+    pub(crate) async fn open(address: &Address, count: usize) -> Result<Self, Failure> {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(Connection::open(address).await?);
+        }
+        Ok(Self { connections })
+    }
+
+    /// Runs a part to its end.
+    ///
+    /// # Errors
+    /// Only where this program breaks; what the server does wrong is in the tally.
+    pub(crate) async fn run(&mut self, part: &Part) -> Result<Measured, Failure> {
+        let start = Instant::now();
+        let count = match (part.pace, part.cap) {
+            (Pace::Open { rate }, Some(cap)) => part.count.min(Schedule::within(rate, cap)),
+            (Pace::Open { .. } | Pace::Closed, _) => part.count,
+        };
+        let shared = Arc::new(Shared {
+            part: part.clone(),
+            start,
+            count,
+            taken: AtomicU64::new(0),
+            permits: Arc::new(Semaphore::new(0)),
+        });
+        let pacer = match part.pace {
+            Pace::Closed => None,
+            Pace::Open { rate } => {
+                let schedule = Schedule::new(start, rate);
+                let permits = Arc::clone(&shared.permits);
+                Some(schedule.release(count, self.connections.len(), permits).map_err(Failure::Thread)?)
+            }
+        };
+        let mut running = JoinSet::new();
+        for connection in self.connections.drain(..) {
+            running.spawn(lane(connection, Arc::clone(&shared)));
+        }
+        let mut tally = Tally::default();
+        while let Some(ended) = running.join_next().await {
+            let (connection, of_lane) = ended?;
+            self.connections.push(connection);
+            tally.add(&of_lane);
+        }
+        let took = start.elapsed();
+        if let Some(pacer) = pacer {
+            // It has handed out everything long since, unless all lanes gave up.
+            shared.permits.close();
+            pacer.thread().unpark();
+            let _ = pacer.join();
+        }
+        tally.not_begun = match part.pace {
+            // A cap ends a closed loop early; nothing was due.
+            Pace::Closed => 0,
+            Pace::Open { .. } => count - tally.operations(),
+        };
+        Ok(Measured { took, tally, next: part.first + shared.taken.load(Ordering::Relaxed).min(count) })
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    part: Part,
+    start: Instant,
+    count: u64,
+    taken: AtomicU64,
+    permits: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// The next operation, and when it was due; `None` if there is none left.
+    async fn next(&self) -> Option<(u64, Instant)> {
+        let index = match self.part.pace {
+            Pace::Closed => self.take()?,
+            Pace::Open { .. } => {
+                self.permits.acquire().await.ok()?.forget();
+                self.take()?
+            }
+        };
+        let now = Instant::now();
+        let due = match self.part.pace {
+            Pace::Closed if self.part.cap.is_some_and(|cap| now - self.start >= cap) => return None,
+            Pace::Closed => now,
+            Pace::Open { rate } => Schedule::new(self.start, rate).due_at(index),
+        };
+        Some((self.part.first + index, due))
+    }
+
+    fn take(&self) -> Option<u64> {
+        let index = self.taken.fetch_add(1, Ordering::Relaxed);
+        (index < self.count).then_some(index)
+    }
+}
+
+async fn lane(mut connection: Connection, shared: Arc<Shared>) -> (Connection, Tally) {
+    let Part { operation, heads, .. } = &shared.part;
+    let mut tally = Tally::default();
+    let mut unanswered = 0;
+    while let Some((number, due)) = shared.next().await {
+        let ask = operation.ask(number);
+        let Some(head) = heads.get(ask.caller) else {
+            tally.broken(&format!("operation {number} has no caller {}", ask.caller));
+            continue;
+        };
+        let sent = Instant::now();
+        let outcome = connection.exchange(head, ask.body).await;
+        let answered = Instant::now();
+        match outcome {
+            Ok(answer) if answer.status == 200 && operation.is_right(number, &answer.body) => {
+                tally.right(due, sent, answered);
+            }
+            Ok(answer) => tally.wrong(&answer),
+            Err(broken) => {
+                tally.broken(&broken.to_string());
+                unanswered += 1;
+                if unanswered == PATIENCE {
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        }
+        unanswered = 0;
+    }
+    (connection, tally)
+}
+
+#[cfg(test)]
+mod tests;
