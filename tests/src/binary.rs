@@ -56,11 +56,19 @@ impl BinaryServer {
 
     /// The same with settings, `("section.key", value)`.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let variable = |key: &str| format!("KALAMDB__{}", key.to_uppercase().replace('.', "__"));
         let mut server = Self::prepare();
-        server.settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
+        for (key, value) in settings {
+            server.change_setting(key, value);
+        }
         server.restart().await;
         server
+    }
+
+    /// From its next start on the server has this setting, `"section.key"`.
+    pub fn change_setting(&mut self, key: &str, value: &str) {
+        let variable = format!("KALAMDB__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.retain(|(known, _)| *known != variable);
+        self.settings.push((variable, value.to_owned()));
     }
 
     /// The server's address.

@@ -22,7 +22,7 @@ mod words;
 
 pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
-    TableSchema,
+    TableSchema, UserOptions,
 };
 pub use parser::{Statements, statements};
 pub use sqlparser::ast;
