@@ -1,8 +1,11 @@
 //! Who is calling: a signed token, or nobody but this machine itself.
 //!
 //! An `Authorization` header that is present is always checked. Without one the localhost rule decides
-//! (`auth/localhost.rs`). Nothing here logs, and no message repeats any part of a token.
+//! (`auth/localhost.rs`). Nothing here logs, and no message repeats any part of a token. What comes out is a
+//! claim: the engine knows the rows of `system.users` and has the last word.
 
+mod cache;
+mod key;
 mod localhost;
 mod token;
 
@@ -11,13 +14,15 @@ mod tests;
 
 use std::net::IpAddr;
 
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::http::uri::Authority;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, Result, Role, UserId};
 
+use cache::CachingVerifier;
+pub use key::KeyError;
 use localhost::LocalhostRule;
-pub use token::{KeyError, TokenRequest, TokenVerifier, issue};
+pub use token::{TokenRequest, TokenVerifier, issue};
 
 /// What is known about a caller before it is known who it is.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +38,7 @@ pub struct Caller<'a> {
 /// Decides who is calling.
 #[derive(Debug)]
 pub struct Authenticator {
-    verifier: Option<TokenVerifier>,
+    verifier: Option<CachingVerifier>,
     bypass: Option<LocalhostRule>,
     localhost_user: UserId,
 }
@@ -46,13 +51,13 @@ impl Authenticator {
     pub fn from_settings(settings: &Settings) -> Result<Self, KeyError> {
         let auth = &settings.auth;
         Ok(Self {
-            verifier: TokenVerifier::from_settings(settings)?,
+            verifier: TokenVerifier::from_settings(settings)?.map(CachingVerifier::new),
             bypass: auth.localhost_bypass.then(|| LocalhostRule::new(&settings.server.cors_origins)),
             localhost_user: auth.localhost_user.clone(),
         })
     }
 
-    /// The caller's identity.
+    /// Who the caller claims to be, with proof.
     ///
     /// # Errors
     /// [`ErrorCode::Unauthorized`] with a message that says what is wrong.
@@ -60,18 +65,16 @@ impl Authenticator {
         let mut authorizations = caller.headers.get_all(AUTHORIZATION).iter();
         match (authorizations.next(), authorizations.next()) {
             (None, _) => self.without_token(caller),
-            (Some(value), None) => self.with_token(value.to_str().unwrap_or_default()),
+            (Some(value), None) => self.with_token(bearer_token(value)?),
             (Some(_), Some(_)) => Err(unauthorized("there is more than one Authorization header")),
         }
     }
 
-    fn with_token(&self, header: &str) -> Result<Identity> {
-        let token = match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(unauthorized("the Authorization header is not of the form Bearer and a token")),
-        };
+    fn with_token(&self, token: &str) -> Result<Identity> {
         let Some(verifier) = &self.verifier else {
-            return Err(unauthorized("this server has no key to check tokens with; auth.jwt_secret sets one"));
+            return Err(unauthorized(
+                "this server has no key to check tokens with; auth.jwt_secret or auth.jwt_public_key_file sets one",
+            ));
         };
         let identity = verifier.verify(token)?;
         // Else a leaked token of that name would look like the machine itself.
@@ -87,6 +90,20 @@ impl Authenticator {
         };
         rule.check(caller)?;
         Ok(Identity { user_id: self.localhost_user.clone(), role: Role::System })
+    }
+}
+
+/// The token of an Authorization header; the scheme may be in any case (RFC 9110, 11.1).
+fn bearer_token(header: &HeaderValue) -> Result<&str> {
+    let refuse = |why: &str| Err(unauthorized(format!("the Authorization header {why}")));
+    let Ok(text) = header.to_str() else { return refuse("holds something else than ASCII text") };
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    match (scheme, token.trim()) {
+        ("", _) => refuse("is empty"),
+        (scheme, _) if !scheme.eq_ignore_ascii_case("bearer") => refuse("is not of the form Bearer and a token"),
+        (_, "") => refuse("has no token after Bearer"),
+        (_, token) if token.contains([' ', '\t']) => refuse("has something after the token"),
+        (_, token) => Ok(token),
     }
 }
 

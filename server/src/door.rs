@@ -22,13 +22,15 @@ mod stream;
 
 use std::sync::Arc;
 
-use kalamdb_commons::Result;
+use hyper::HeaderMap;
 use kalamdb_commons::settings::Settings;
+use kalamdb_commons::{Identity, Result};
 use kalamdb_core::Engine;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Caller};
 use body::BodyReader;
+use context::RequestContext;
 use cors::Cors;
 
 pub(crate) use listener::{Connections, accept};
@@ -60,6 +62,15 @@ impl Door {
     pub(crate) fn begin_stop(&self) {
         self.stopping.cancel();
         self.engine.refuse_new();
+    }
+
+    /// Who calls, as its headers claim; refused at once where the engine refuses the user. What the user may do is the
+    /// engine's word at the moment it is asked: [`Engine::identify`].
+    fn claimed_identity(&self, context: &RequestContext, headers: &HeaderMap) -> Result<Identity> {
+        let caller = Caller { peer: context.peer, headers, authority: context.authority.as_ref() };
+        let claimed = self.authenticator.authenticate(caller)?;
+        self.engine.identify(claimed.clone())?;
+        Ok(claimed)
     }
 
     fn is_stopping(&self) -> bool {

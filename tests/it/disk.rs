@@ -135,9 +135,9 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
         // To be removed when room is wanted.
         let ballast = disk.path.join("ballast");
         std::fs::write(&ballast, vec![1; 96 * MIB]).expect("the disk takes it");
-        server.set("storage.rocksdb_dir", disk.path.join("rocksdb").display().to_string());
-        server.set("storage.memory", "16MiB");
-        server.set("storage.durability", durability);
+        server.change_setting("storage.rocksdb_dir", &disk.path.join("rocksdb").display().to_string());
+        server.change_setting("storage.memory", "16MiB");
+        server.change_setting("storage.durability", durability);
         server.restart().await;
         let (mut ann, mut bob) = writers(&server).await;
         ann.until_refused(&server, &bob).await;
@@ -157,7 +157,7 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 #[tokio::test]
 async fn a_directory_that_becomes_read_only_refuses_and_goes_on_when_it_is_not() {
     let mut server = BinaryServer::prepare();
-    server.set("storage.memory", "16MiB");
+    server.change_setting("storage.memory", "16MiB");
     server.drop_privileges();
     server.restart().await;
     let (mut ann, bob) = writers(&server).await;

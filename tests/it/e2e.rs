@@ -17,3 +17,4 @@ mod roles;
 mod select;
 mod status;
 mod user_qualifier;
+mod users;

@@ -179,6 +179,7 @@ files!(
     types,
     unsupported,
     update,
+    user_rows,
     users,
     windows,
 );

@@ -61,11 +61,6 @@ impl BinaryServer {
         }
     }
 
-    /// Adds a setting, `section.key`, for the next start.
-    pub fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.settings.push((format!("KALAMDB__{}", key.to_uppercase().replace('.', "__")), value.into()));
-    }
-
     /// From the next start on the server runs as a user without privileges, whom permissions stop; where the
     /// test itself runs as one, that is so already. The server's directory becomes that user's.
     #[cfg(unix)]
@@ -99,10 +94,17 @@ impl BinaryServer {
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let mut server = Self::prepare();
         for (key, value) in settings {
-            server.set(key, *value);
+            server.change_setting(key, value);
         }
         server.restart().await;
         server
+    }
+
+    /// From its next start on the server has this setting, `"section.key"`.
+    pub fn change_setting(&mut self, key: &str, value: &str) {
+        let variable = format!("KALAMDB__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.retain(|(known, _)| *known != variable);
+        self.settings.push((variable, value.to_owned()));
     }
 
     /// The server's address.

@@ -2,12 +2,20 @@
 //!
 //! The `CatalogActor` is its only writer: it writes the backend, swaps the snapshot, then answers.
 
+mod users;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType};
+use imbl::OrdMap;
+use kalamdb_commons::{
+    Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType, UserId,
+};
 use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
 use kalamdb_store::catalog::CatalogData;
+use kalamdb_store::codec::catalog::UserRecord;
+
+pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.
 #[derive(Debug, Clone)]
@@ -39,11 +47,13 @@ impl TableEntry {
     }
 }
 
-/// All namespaces and tables at one instant.
+/// All namespaces, tables and users at one instant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CatalogSnapshot {
     pub(crate) namespaces: BTreeMap<NamespaceId, NamespaceDefinition>,
     pub(crate) tables: BTreeMap<QualifiedTableName, Arc<TableEntry>>,
+    /// Those with a row. There may be as many as there are people: a copy of the snapshot shares them.
+    pub(crate) users: OrdMap<UserId, Arc<UserRecord>>,
     pub(crate) next_table_id: TableId,
 }
 
@@ -60,6 +70,7 @@ impl CatalogSnapshot {
         Self {
             namespaces: data.namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect(),
             tables: tables.collect(),
+            users: data.users.into_iter().map(|user| (user.user_id.clone(), Arc::new(user))).collect(),
             next_table_id: data.next_table_id,
         }
     }

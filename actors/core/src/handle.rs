@@ -8,6 +8,7 @@ use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::{ActorNode, StatementResult};
 
+use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
 use crate::tree::{Tree, TreeArgs};
 
@@ -51,7 +52,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 /// One request of the door.
 #[derive(Debug, Clone)]
 pub struct SqlRequest {
-    /// Who asks.
+    /// Who asks, as [`Engine::identify`] has it.
     pub identity: Identity,
     /// The user named by `X-USER-ID`, for `.user.` only.
     pub header_user: HeaderUser,
@@ -129,7 +130,17 @@ impl Engine {
         let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) })
             .await
             .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
+        warn_of_localhost_user(&runtime.catalog(), &runtime.settings().auth);
         Ok(Self { runtime, tree })
+    }
+
+    /// The caller as its row in `system.users` has it, where there is one: its role wins over the claimed one. Answered
+    /// from memory, as the row is now: whoever keeps claims asks anew for every request.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthorized`] for a disabled user.
+    pub fn identify(&self, claimed: Identity) -> Result<Identity> {
+        self.runtime.catalog().identify(claimed)
     }
 
     /// Runs the request's statements in order, up to the first that fails.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kalamdb_commons::{ColumnId, ColumnName, NamespaceId, QualifiedTableName, SchemaVersion, TableId, TableType};
+use kalamdb_commons::{ColumnId, ColumnName, NamespaceId, QualifiedTableName, Role, SchemaVersion, TableId, TableType};
 use serde::{Deserialize, Serialize};
 
 use crate::{ColumnType, Value};
@@ -153,4 +153,17 @@ pub struct TableDefinition {
     pub options: TableOptions,
     /// Microseconds since the epoch.
     pub created_at: i64,
+}
+
+/// What CREATE USER and ALTER USER say of a user. The outer `None`: nothing was said; the inner one: NULL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserOptions {
+    /// What the user may do, whatever its token claims; NULL leaves that to the token. Never `system`.
+    pub role: Option<Option<Role>>,
+    /// For people.
+    pub username: Option<Option<String>>,
+    /// The text of a JSON object.
+    pub metadata: Option<Option<String>>,
+    /// Whether the user is refused.
+    pub disabled: Option<bool>,
 }

@@ -26,7 +26,7 @@ pub use convert::{
 };
 pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
-    TableSchema,
+    TableSchema, UserOptions,
 };
 pub use parser::{Statements, statements};
 pub use sqlparser::ast;

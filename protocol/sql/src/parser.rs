@@ -6,6 +6,7 @@
 mod constants;
 mod create_table;
 mod dml;
+mod given;
 mod input;
 mod names;
 mod options;
@@ -13,6 +14,7 @@ mod queries;
 mod refused;
 mod schema_statements;
 mod stack;
+mod users;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
 
@@ -153,6 +155,7 @@ fn statement(input: &mut Input<'_>) -> Result<Statement> {
         "UPDATE" => dml::update(input),
         "DELETE" => dml::delete(input),
         "CREATE" => schema_statements::create(input),
+        "ALTER" => schema_statements::alter(input),
         "DROP" => schema_statements::drop(input),
         "SHOW" => schema_statements::show(input),
         "DESCRIBE" => schema_statements::describe(input),

@@ -119,9 +119,9 @@ impl<'a> Source<'a> {
         let end = Location::new(end.line, end.column);
         let mut tokens = std::mem::take(&mut self.tokens);
         tokens.push(TokenWithSpan::new(Token::EOF, Span::new(end, end)));
-        // `CREATE USER TABLE`: there it is a keyword.
+        // `CREATE USER TABLE`, `ALTER USER`: there it is a keyword.
         let ddl = matches!(tokens.first().map(|token| &token.token),
-            Some(Token::Word(word)) if matches!(word.keyword, Keyword::CREATE | Keyword::DROP));
+            Some(Token::Word(word)) if matches!(word.keyword, Keyword::CREATE | Keyword::ALTER | Keyword::DROP));
         for index in (if ddl { 3 } else { 1 })..tokens.len() {
             if let Some([token, next]) = tokens.get_mut(index - 1..=index) {
                 read_as_name(token, &next.token);

@@ -3,10 +3,10 @@
 //! Expressions and queries stay sqlparser's syntax trees (re-exported as [`crate::ast`]): the engine
 //! plans them. Nothing here knows whether a table or a column exists.
 
-use kalamdb_commons::{ColumnName, NamespaceId, Position, QualifiedTableName, TableName, TableType};
+use kalamdb_commons::{ColumnName, NamespaceId, Position, QualifiedTableName, TableName, TableType, UserId};
 use sqlparser::ast;
 
-use crate::{ColumnDefault, ColumnType, TableOptions};
+use crate::{ColumnDefault, ColumnType, TableOptions, UserOptions};
 
 /// One statement of a text, with what the caller needs beside its meaning.
 #[derive(Debug, Clone)]
@@ -61,6 +61,29 @@ pub enum Statement {
         /// Whether a missing table is fine.
         if_exists: bool,
     },
+    /// `CREATE USER [IF NOT EXISTS] 'id' [WITH (…)]`
+    CreateUser {
+        /// Whose row.
+        user: UserId,
+        /// Whether an existing row is fine.
+        if_not_exists: bool,
+        /// What it says.
+        options: UserOptions,
+    },
+    /// `ALTER USER 'id' SET (…)`
+    AlterUser {
+        /// Whose row.
+        user: UserId,
+        /// What it says from now on; at least one thing.
+        changes: UserOptions,
+    },
+    /// `DROP USER [IF EXISTS] 'id'`
+    DropUser {
+        /// Whose row.
+        user: UserId,
+        /// Whether a missing row is fine.
+        if_exists: bool,
+    },
     /// `SHOW TABLES [IN ns]`
     ShowTables {
         /// `None`: the request's namespace.
@@ -101,6 +124,9 @@ impl Statement {
             | Self::ShowNamespaces
             | Self::CreateTable(_)
             | Self::DropTable { .. }
+            | Self::CreateUser { .. }
+            | Self::AlterUser { .. }
+            | Self::DropUser { .. }
             | Self::ShowTables { .. }
             | Self::Describe { .. }
             | Self::Explain { .. } => false,

@@ -6,7 +6,7 @@
 //! elsewhere that has its name resolve to 127.0.0.1 names its own), and so has `Origin`, where there is one.
 
 use hyper::header::{FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN};
-use hyper::http::uri::{Authority, Uri};
+use hyper::http::uri::Authority;
 use kalamdb_commons::Result;
 use kalamdb_commons::settings::is_loopback_host;
 
@@ -59,8 +59,9 @@ impl LocalhostRule {
 
 /// `http://localhost:3000` and the like.
 fn is_local_origin(origin: &str) -> bool {
-    let Ok(uri) = origin.parse::<Uri>() else { return false };
-    matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some_and(is_local)
+    // An origin has no path: what has one is none.
+    let Some(("http" | "https", authority)) = origin.split_once("://") else { return false };
+    Authority::try_from(authority).is_ok_and(|authority| is_local(&authority))
 }
 
 fn parse_authority(host: &HeaderValue) -> Option<Authority> {
@@ -68,7 +69,12 @@ fn parse_authority(host: &HeaderValue) -> Option<Authority> {
 }
 
 fn is_local(authority: &Authority) -> bool {
+    let port_fits = match authority.as_str().strip_prefix(authority.host()) {
+        Some("" | ":") => true,
+        _ => authority.port_u16().is_some(),
+    };
     // `user@host` is no host; and what a browser and a parser take for the host may differ there.
     !authority.as_str().contains('@')
+        && port_fits
         && is_loopback_host(authority.host().trim_start_matches('[').trim_end_matches(']'))
 }

@@ -138,12 +138,12 @@ fn forged_and_broken_tokens_are_refused() {
     refused(&settings(), &strong, "not signed with HS256");
     // {"alg":"none","typ":"JWT"}
     let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1]);
-    refused(&settings(), &none, "unknown algorithm; expected HS256");
+    refused(&settings(), &none, "not signed with HS256");
     for broken in ["", "x", "a.b", "a.b.c.d", "..", "ä.ö.ü"] {
         assert!(verify(&settings(), broken).is_err_and(|error| error.code == ErrorCode::Unauthorized), "{broken:?}");
     }
     let list = sign(Algorithm::HS256, &json!([1]), &EncodingKey::from_secret(SECRET.as_bytes()));
-    refused(&settings(), &list, "not a valid JWT");
+    refused(&settings(), &list, "claims are not a JSON object");
     let header = Header { crit: Some(vec!["b64".to_owned()]), ..Header::new(Algorithm::HS256) };
     let critical = jsonwebtoken::encode(&header, &claims(json!({})), &EncodingKey::from_secret(SECRET.as_bytes()));
     refused(&settings(), &critical.expect("it signs"), "critical");
@@ -157,6 +157,8 @@ fn a_public_key_decides_its_algorithm() {
         ("ed", Algorithm::EdDSA, EncodingKey::from_ed_pem(&key_text("ed_private.pem"))),
     ]
     .map(|(name, algorithm, key)| (name, sign(algorithm, &claims(json!({})), &key.expect("a private key"))));
+    let pkcs1 = with_public_key("rsa_pkcs1_public.pem");
+    assert!(verify(&pkcs1, &signers[0].1).is_ok(), "the same key in the older format");
     for (name, _) in &signers {
         let settings = with_public_key(&format!("{name}_public.pem"));
         for (signer, token) in &signers {
@@ -176,6 +178,14 @@ fn a_key_file_that_is_none_is_refused_at_once() {
         ("ec_private.pem", "private key"),
         ("rsa_private.pem", "private key"),
         ("p384_public.pem", "no key of a supported kind"),
+        ("secp256k1_public.pem", "no key of a supported kind"),
+        ("ed448_public.pem", "no key of a supported kind"),
+        ("ed_short_public.pem", "no key of a supported kind"),
+        ("rsa_1024_public.pem", "an RSA key of 1024 bits"),
+        ("rsa_8192_public.pem", "an RSA key of 8192 bits"),
+        ("certificate.pem", "no public key"),
+        ("two_public.pem", "more than one PEM block"),
+        ("", "cannot read"),
         ("nowhere.pem", "cannot read"),
         ("../../Cargo.toml", "no public key"),
     ] {
@@ -183,6 +193,23 @@ fn a_key_file_that_is_none_is_refused_at_once() {
         assert!(error.contains(says) && error.contains("PEM"), "{name}: {error}");
     }
     assert!(TokenVerifier::from_settings(&Settings::default()).is_ok_and(|verifier| verifier.is_none()));
+}
+
+#[test]
+fn a_key_file_cut_off_anywhere_is_refused_and_never_a_panic() {
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("key.pem");
+    for name in ["rsa_public.pem", "rsa_pkcs1_public.pem", "ec_public.pem", "ed_public.pem"] {
+        let lines: Vec<String> = String::from_utf8_lossy(&key_text(name)).lines().map(str::to_owned).collect();
+        let (begin, base64, end) = (&lines[0], lines[1..lines.len() - 1].concat(), &lines[lines.len() - 1]);
+        for kept in (0..base64.len()).step_by(4) {
+            std::fs::write(&path, format!("{begin}\n{}\n{end}\n", &base64[..kept])).expect("a writable file");
+            let mut settings = Settings::default();
+            settings.auth.jwt_public_key_file = Some(path.clone());
+            let error = TokenVerifier::from_settings(&settings).expect_err("half a key").to_string();
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
 }
 
 #[test]
@@ -299,6 +326,15 @@ fn an_authorization_that_is_there_is_checked() {
     let good = hs256(&claims(json!({})));
     assert_eq!(with(format!("Bearer {good}")).expect("good").user_id.as_str(), "ann");
     assert!(with(format!("bearer   {good} ")).is_ok());
+    for says in ["is empty", "no token", "not of the form", "something after"] {
+        let value = match says {
+            "is empty" => String::new(),
+            "no token" => "Bearer ".to_owned(),
+            "not of the form" => good.clone(),
+            _ => format!("Bearer {good} {good}"),
+        };
+        assert!(with(value).is_err_and(|error| error.message.contains(says)), "{says}");
+    }
     for bad in [String::new(), "Bearer".to_owned(), "Bearer x".to_owned(), format!("Basic {good}"), good.clone()] {
         let error = with(bad.clone()).expect_err(&bad);
         assert!(!error.message.contains(&good), "{}", error.message);

@@ -1,21 +1,18 @@
 //! JSON Web Tokens: checked with the configured key and its algorithm, made from the configured secret.
 
 use std::fmt;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use kalamdb_commons::settings::{AuthSettings, Settings};
 use kalamdb_commons::{Identity, Result, Role, UserId};
 use serde_json::{Map, Value, json};
 
+use super::key::{KeyError, read_public_key};
 use super::unauthorized;
-
-/// A key file that is of no use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; expected a PEM file with a public key for RS256, ES256 (P-256) or EdDSA (Ed25519)")]
-pub struct KeyError(String);
 
 /// Checks tokens. The algorithm is the key's; what a token says about it is only compared.
 pub struct TokenVerifier {
@@ -57,42 +54,58 @@ impl TokenVerifier {
     /// # Errors
     /// `UNAUTHORIZED`, naming the defect.
     pub fn verify(&self, token: &str) -> Result<Identity> {
+        self.check(token)?.identity_at(now_seconds())
+    }
+
+    /// What a token claims: everything about it is good, save perhaps its time.
+    pub(super) fn check(&self, token: &str) -> Result<Claims> {
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation)
             .map_err(|error| unauthorized(self.explain(token, error.kind())))?;
         if decoded.header.crit.is_some() {
             return Err(unauthorized("the token's header has critical parameters that this server does not know"));
         }
-        self.check_claims(&decoded.claims, now_seconds())
+        self.read(&decoded.claims)
     }
 
+    /// What is wrong with the form of a token, in the order in which it is read. Of its text nothing is repeated.
     fn explain(&self, token: &str, kind: &ErrorKind) -> String {
-        let expected = self.algorithm;
-        match kind {
-            ErrorKind::InvalidSignature => "the token's signature is not valid".to_owned(),
-            ErrorKind::InvalidAlgorithm => {
-                format!("the token is not signed with {expected:?}, the algorithm of this server's key")
+        let parts: Vec<&str> = token.split('.').collect();
+        let &[header, claims, signature] = parts.as_slice() else {
+            return "the token is not a JWT: it has not three parts".to_owned();
+        };
+        let header = match json_object(header) {
+            Ok(header) => header,
+            Err(why) => return format!("the token's header is not {why}"),
+        };
+        let algorithm = format!("{:?}", self.algorithm);
+        match header.get("alg").map(Value::as_str) {
+            None => return "the token's header names no algorithm (alg)".to_owned(),
+            Some(Some(named)) if named == algorithm => {}
+            Some(_) => {
+                return format!("the token is not signed with {algorithm}, the algorithm of this server's key");
             }
-            ErrorKind::InvalidToken => "the token is not a JWT: it has not three parts".to_owned(),
-            _ if jsonwebtoken::decode_header(token).is_err() => {
-                format!("the token's header is not valid or names an unknown algorithm; expected {expected:?}")
-            }
-            _ => "the token is not a valid JWT: a part is not base64url, or the claims are no JSON object".to_owned(),
+        }
+        if URL_SAFE_NO_PAD.decode(signature).is_err() {
+            return "the token's signature is not base64url".to_owned();
+        }
+        if matches!(kind, ErrorKind::InvalidSignature) {
+            return "the token's signature is not valid".to_owned();
+        }
+        match json_object(claims) {
+            Err(why) => format!("the token's claims are not {why}"),
+            Ok(_) => "the token's header has a parameter that is not what it should be".to_owned(),
         }
     }
 
-    fn check_claims(&self, claims: &Map<String, Value>, now: f64) -> Result<Identity> {
+    fn read(&self, claims: &Map<String, Value>) -> Result<Claims> {
         let refuse = |why: String| Err(unauthorized(why));
-        match claims.get("exp").map(Value::as_f64) {
-            None => return refuse("the token has no exp claim".to_owned()),
-            Some(None) => return refuse("the token's exp claim is not a number of seconds".to_owned()),
-            Some(Some(exp)) if exp <= now => return refuse("the token has expired".to_owned()),
-            Some(Some(_)) => {}
-        }
-        match claims.get("nbf").map(Value::as_f64) {
-            Some(None) => return refuse("the token's nbf claim is not a number of seconds".to_owned()),
-            Some(Some(nbf)) if nbf > now => return refuse("the token is not valid yet (nbf)".to_owned()),
-            None | Some(Some(_)) => {}
-        }
+        let seconds = |name: &str| match claims.get(name).map(Value::as_f64) {
+            Some(None) => Err(unauthorized(format!("the token's {name} claim is not a number of seconds"))),
+            Some(seconds) => Ok(seconds),
+            None => Ok(None),
+        };
+        let Some(expires_at) = seconds("exp")? else { return refuse("the token has no exp claim".to_owned()) };
+        let not_before = seconds("nbf")?;
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
         {
@@ -111,13 +124,52 @@ impl TokenVerifier {
         };
         let role = match claims.get("role") {
             None => Role::User,
-            Some(Value::String(text)) => text
-                .parse::<Role>()
-                .map_err(|error| unauthorized(format!("the token's role claim: {}", error.message)))?,
+            // An unknown one is not repeated: it is part of the token.
+            Some(Value::String(text)) => match text.parse::<Role>() {
+                Ok(role) => role,
+                Err(_) => {
+                    return refuse(
+                        "the token's role claim is an unknown role: expected user, service or dba".to_owned(),
+                    );
+                }
+            },
             Some(_) => return refuse("the token's role claim is not a string".to_owned()),
         };
-        Ok(Identity { user_id, role })
+        Ok(Claims { identity: Identity { user_id, role }, expires_at, not_before })
     }
+}
+
+/// What a verified token claims, and when that holds.
+#[derive(Debug, Clone)]
+pub(super) struct Claims {
+    identity: Identity,
+    /// Seconds since the epoch.
+    expires_at: f64,
+    /// Seconds since the epoch.
+    not_before: Option<f64>,
+}
+
+impl Claims {
+    /// Whom they speak for, if they hold now: there is no leeway.
+    pub(super) fn identity_at(&self, now: f64) -> Result<Identity> {
+        if self.expires_at <= now {
+            return Err(unauthorized("the token has expired"));
+        }
+        if self.not_before.is_some_and(|not_before| not_before > now) {
+            return Err(unauthorized("the token is not valid yet (nbf)"));
+        }
+        Ok(self.identity.clone())
+    }
+
+    pub(super) fn user_id(&self) -> &UserId {
+        &self.identity.user_id
+    }
+}
+
+/// A part of a token as the JSON object that it is; what else it should have been.
+fn json_object(part: &str) -> Result<Map<String, Value>, &'static str> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| "base64url")?;
+    serde_json::from_slice(&bytes).map_err(|_| "a JSON object")
 }
 
 fn names_audience(claim: Option<&Value>, audience: &str) -> bool {
@@ -128,31 +180,9 @@ fn names_audience(claim: Option<&Value>, audience: &str) -> bool {
     }
 }
 
-fn now_seconds() -> f64 {
+/// Seconds since the epoch, with their fraction.
+pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-fn read_public_key(path: &Path) -> Result<(DecodingKey, Algorithm), KeyError> {
-    let text = std::fs::read(path).map_err(|error| KeyError(format!("cannot read {}: {error}", path.display())))?;
-    parse_public_key(&text).map_err(|why| KeyError(format!("{} {why}", path.display())))
-}
-
-fn parse_public_key(pem: &[u8]) -> Result<(DecodingKey, Algorithm), &'static str> {
-    let text = String::from_utf8_lossy(pem);
-    if text.contains("PRIVATE KEY-----") {
-        return Err("holds a private key, which does not belong on a server that only checks tokens");
-    }
-    if !text.contains("-----BEGIN PUBLIC KEY-----") && !text.contains("-----BEGIN RSA PUBLIC KEY-----") {
-        return Err("holds no public key");
-    }
-    let (key, algorithm) = DecodingKey::from_ec_pem(pem)
-        .map(|key| (key, Algorithm::ES256))
-        .or_else(|_| DecodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA)))
-        .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256)))
-        .map_err(|_| "holds no key of a supported kind")?;
-    // A key of another curve or size shows only when it is used.
-    jsonwebtoken::crypto::verify("AAAA", b"", &key, algorithm).map_err(|_| "holds no key of a supported kind")?;
-    Ok((key, algorithm))
 }
 
 /// What a token should say.

@@ -13,7 +13,6 @@ use warp::reply::Response;
 use super::body::BodyChunk;
 use super::context::RequestContext;
 use super::{Door, Handled, answer};
-use crate::auth::Caller;
 
 /// Names the user of `.user.`.
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -38,8 +37,7 @@ where
     B: BodyChunk,
 {
     // Everything that the head alone decides comes before the first byte of the body is asked for.
-    let caller = Caller { peer: context.peer, headers, authority: context.authority.as_ref() };
-    let identity = door.authenticator.authenticate(caller)?;
+    let claimed = door.claimed_identity(context, headers)?;
     let header_user = header_user(headers);
     check_content_type(headers)?;
 
@@ -53,7 +51,8 @@ where
         None => NamespaceId::default_namespace(),
     };
     let request = SqlRequest {
-        identity,
+        // Only now: the body may have been long on its way, and the user's row changed meanwhile.
+        identity: door.engine.identify(claimed)?,
         header_user,
         sql: asked.sql,
         params: asked.params,

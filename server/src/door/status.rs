@@ -11,7 +11,6 @@ use warp::reply::Response;
 use super::context::{RequestContext, RequestId};
 use super::{Door, Handled, answer};
 use crate::BUILD;
-use crate::auth::Caller;
 
 /// Children listed per group where the caller does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -51,8 +50,7 @@ pub(super) async fn actors(door: Arc<Door>, context: RequestContext, headers: He
 
 /// Status endpoints below `/api/` are for `service` and up.
 fn require_service(door: &Door, context: &RequestContext, headers: &HeaderMap) -> Result<()> {
-    let caller = Caller { peer: context.peer, headers, authority: context.authority.as_ref() };
-    match door.authenticator.authenticate(caller)?.role {
+    match door.engine.identify(door.claimed_identity(context, headers)?)?.role {
         Role::Service | Role::Dba | Role::System => Ok(()),
         Role::User => Err(Error::new(ErrorCode::Forbidden, "this needs the role service, dba or system")),
     }

@@ -107,9 +107,13 @@ impl Request {
 
     /// With this header in place of one of that name.
     pub(crate) fn with(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let mut request = self.without(name);
-        request.headers.push((name.to_owned(), value.as_ref().to_vec()));
-        request
+        self.without(name).and(name, value)
+    }
+
+    /// With this header beside one of that name.
+    pub(crate) fn and(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        self
     }
 
     pub(crate) fn without(mut self, name: &str) -> Self {

@@ -4,6 +4,7 @@ mod auth;
 mod binary;
 mod cors;
 mod harness;
+mod identity;
 mod limits;
 mod requests;
 mod stopping;

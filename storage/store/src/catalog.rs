@@ -1,4 +1,4 @@
-//! The catalog on disk: namespaces, tables, and every version of their columns.
+//! The catalog on disk: namespaces, tables with every version of their columns, users.
 //!
 //! Only reads and batches; who may change what, and when, is the `CatalogActor`'s business.
 
@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, TableId};
+use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, TableId, UserId};
 use kalamdb_sql::{NamespaceDefinition, TableDefinition, TableSchema};
 
 use crate::backend::{Batch, Direction, Partition, ScanRequest, StorageBackend};
-use crate::codec::catalog::{SchemaRecord, decode_namespace, decode_table, encode_namespace, encode_table};
+use crate::codec::catalog::{SchemaRecord, UserRecord, decode_namespace, decode_table, encode_namespace, encode_table};
 use crate::codec::meta::NextTableId;
 use crate::codec::{keys, system};
 
@@ -26,6 +26,8 @@ pub struct CatalogData {
     pub tables: Vec<TableDefinition>,
     /// Every version of every table, for rows written under it.
     pub schemas: HashMap<(TableId, SchemaVersion), Arc<TableSchema>>,
+    /// All users with a row of their own.
+    pub users: Vec<UserRecord>,
     /// The id the next table gets.
     pub next_table_id: TableId,
 }
@@ -46,6 +48,9 @@ pub async fn load(backend: &dyn StorageBackend) -> Result<CatalogData> {
         let (table, _) = system::split_schema_key(&key)?;
         let schema = SchemaRecord::decode(&value)?.schema;
         data.schemas.insert((table, schema.version), Arc::new(schema));
+    }
+    for (_, value) in scan_all(backend, system::users()).await? {
+        data.users.push(UserRecord::decode(&value)?);
     }
     let values = backend.get_many(Family::System, &[system::next_table_id()]).await?;
     if let Some(value) = values.first().and_then(Option::as_ref) {
@@ -79,6 +84,16 @@ pub fn delete_table(batch: &mut Batch, id: TableId) {
     batch.delete_range(keys::rows_table(id).range());
     batch.delete_range(keys::log_table(id).range());
     batch.delete_range(keys::manifest_table(id).range());
+}
+
+/// Adds a user's row, or puts it in place of the one that is there.
+pub fn put_user(batch: &mut Batch, user: &UserRecord) {
+    batch.put(Family::System, system::user(&user.user_id), user.encode());
+}
+
+/// Removes a user's row.
+pub fn delete_user(batch: &mut Batch, id: &UserId) {
+    batch.delete(Family::System, system::user(id));
 }
 
 async fn scan_all(backend: &dyn StorageBackend, space: Partition) -> Result<Vec<(Bytes, Bytes)>> {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use kalamdb_commons::settings::AuthSettings;
 use kalamdb_commons::{
-    ColumnId, Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType,
+    ColumnId, Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType, UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, TableOptions, TableSchema, Value,
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, TableOptions, TableSchema, UserOptions,
+    Value,
 };
 
 use super::context::{StatementContext, forbidden};
@@ -26,6 +28,12 @@ pub(crate) enum Ddl {
     CreateTable { table: Box<NewTable>, if_not_exists: bool },
     /// `DROP TABLE`; of a kind, where the statement names one.
     DropTable { name: QualifiedTableName, table_type: Option<TableType>, if_exists: bool },
+    /// `CREATE USER`
+    CreateUser { user: UserId, if_not_exists: bool, options: UserOptions },
+    /// `ALTER USER`
+    AlterUser { user: UserId, changes: UserOptions },
+    /// `DROP USER`
+    DropUser { user: UserId, if_exists: bool },
 }
 
 /// A table before it has an id.
@@ -42,6 +50,21 @@ pub(crate) fn check_role(role: Role) -> Result<()> {
     match role {
         Role::Dba | Role::System => Ok(()),
         Role::User | Role::Service => Err(forbidden()),
+    }
+}
+
+/// What a row may say of a user. The localhost rule gives `auth.localhost_user` the role `system`: a role in its row
+/// would be a promise that nobody keeps.
+pub(crate) fn check_user(auth: &AuthSettings, user: &UserId, options: &UserOptions) -> Result<()> {
+    match options.role.flatten() {
+        Some(role) if auth.localhost_bypass && user == &auth.localhost_user => Err(Error::new(
+            ErrorCode::InvalidOption,
+            format!(
+                "option 'role' cannot be '{role}' for '{user}': it is auth.localhost_user, whose role is system while \
+                 auth.localhost_bypass is on"
+            ),
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -104,7 +104,10 @@ async fn run_statement(
         Statement::CreateNamespace { .. }
         | Statement::DropNamespace { .. }
         | Statement::CreateTable(_)
-        | Statement::DropTable { .. } => {
+        | Statement::DropTable { .. }
+        | Statement::CreateUser { .. }
+        | Statement::AlterUser { .. }
+        | Statement::DropUser { .. } => {
             ddl::check_role(scope.identity.role)?;
             let message = catalog.apply(ddl_of(scope, &parsed.statement).await?).await?;
             Ok(StatementResult::message(0, message))
@@ -128,6 +131,15 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
         Statement::DropTable { table, table_type, if_exists } => {
             Ddl::DropTable { name: table.resolve(&scope.namespace), table_type: *table_type, if_exists: *if_exists }
         }
+        Statement::CreateUser { user, if_not_exists, options } => {
+            ddl::check_user(&scope.runtime.settings().auth, user, options)?;
+            Ddl::CreateUser { user: user.clone(), if_not_exists: *if_not_exists, options: options.clone() }
+        }
+        Statement::AlterUser { user, changes } => {
+            ddl::check_user(&scope.runtime.settings().auth, user, changes)?;
+            Ddl::AlterUser { user: user.clone(), changes: changes.clone() }
+        }
+        Statement::DropUser { user, if_exists } => Ddl::DropUser { user: user.clone(), if_exists: *if_exists },
         _ => return Err(Error::internal("a statement that is no DDL was taken for one")),
     })
 }

@@ -4,6 +4,8 @@
 //! shared snapshot, and only then answers, so whoever reads an answer finds the catalog it speaks of.
 //! Its mailbox holds at most one message per running statement, which admission bounds.
 
+mod users;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +87,11 @@ impl CatalogState {
             Ddl::DropNamespace { name, if_exists, cascade } => self.drop_namespace(name, if_exists, cascade).await,
             Ddl::CreateTable { table, if_not_exists } => self.create_table(*table, if_not_exists, now).await,
             Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
+            Ddl::CreateUser { user, if_not_exists, options } => {
+                self.create_user(user, if_not_exists, options, now).await
+            }
+            Ddl::AlterUser { user, changes } => self.alter_user(&user, changes, now).await,
+            Ddl::DropUser { user, if_exists } => self.drop_user(&user, if_exists).await,
         }
     }
 

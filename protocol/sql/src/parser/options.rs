@@ -1,13 +1,11 @@
 //! The options of a table: `WITH (name = 'value', …)`.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use kalamdb_commons::{Error, ErrorCode, Result, TableName, TableType, parse_duration};
-use sqlparser::tokenizer::Token;
 
+use super::given::{Given, list};
 use super::input::Input;
-use super::names;
 use crate::{Access, TableOptions};
 
 /// Most shards of `hash:N`.
@@ -20,7 +18,7 @@ pub(super) fn table_options(
     input: &mut Input<'_>,
     leading_type: Option<TableType>,
 ) -> Result<(TableType, TableOptions)> {
-    let given = if input.take_word("WITH") { list(input)? } else { Vec::new() };
+    let given = if input.take_word("WITH") { list(input, &[])? } else { Vec::new() };
     let mut table_type = leading_type;
     for option in given.iter().filter(|option| option.name == "type") {
         let named: TableType = option.value.parse().map_err(|error| option.at(error))?;
@@ -41,56 +39,7 @@ pub(super) fn table_options(
     Ok((table_type, options))
 }
 
-fn list(input: &mut Input<'_>) -> Result<Vec<Given>> {
-    input.expect_token(&Token::LParen)?;
-    let mut options: Vec<Given> = Vec::new();
-    let mut seen = HashSet::new();
-    loop {
-        let position = input.position();
-        let name = names::folded(&input.expect_ident("an option")?);
-        input.expect_token(&Token::Eq)?;
-        let value = match input.peek() {
-            Some(Token::SingleQuotedString(text)) => text.clone(),
-            Some(Token::Number(text, false)) => text.clone(),
-            _ => return Err(input.unexpected("a value in single quotes")),
-        };
-        input.advance();
-        let option = Given { name, value, line: position.line, column: position.column };
-        if !seen.insert(option.name.clone()) {
-            return Err(option.invalid("is given twice".to_owned()));
-        }
-        options.push(option);
-        if !input.take_token(&Token::Comma) {
-            break;
-        }
-    }
-    input.expect_token(&Token::RParen)?;
-    Ok(options)
-}
-
-/// An option as it was written.
-struct Given {
-    name: String,
-    value: String,
-    line: u64,
-    column: u64,
-}
-
 impl Given {
-    fn at(&self, error: Error) -> Error {
-        error.at(self.line, self.column)
-    }
-
-    fn invalid(&self, what: String) -> Error {
-        let name: String = self.name.chars().take(80).collect();
-        self.at(Error::new(ErrorCode::InvalidOption, format!("option '{name}' {what}")))
-    }
-
-    fn wrong_value(&self, allowed: &str) -> Error {
-        let value: String = self.value.chars().take(80).collect();
-        self.invalid(format!("cannot be {value:?}: {allowed}"))
-    }
-
     /// Whether tables of a kind have such an option.
     fn check_fits(&self, table_type: TableType) -> Result<()> {
         let known: &[&str] = match table_type {

@@ -177,12 +177,12 @@ pub(super) fn statement(input: &Input<'_>, word: &str) -> Error {
     input.unexpected("a statement")
 }
 
-/// The error for CREATE or DROP of something that is neither a namespace nor a table; the next word says what.
+/// The error for CREATE or DROP of something that is no namespace, table or user; the next word says what.
 pub(super) fn object(input: &Input<'_>, verb: &str) -> Error {
     match input.peek_word().as_deref() {
-        Some(word @ ("STORAGE" | "USER")) => not_yet(input, &format!("{verb} {word}")),
+        Some("STORAGE") => not_yet(input, &format!("{verb} STORAGE")),
         Some(word) if OBJECTS.contains(&word) => never(input, &format!("{verb} {word}")),
-        _ => input.unexpected(&format!("NAMESPACE or TABLE after {verb}")),
+        _ => input.unexpected(&format!("NAMESPACE, TABLE or USER after {verb}")),
     }
 }
 

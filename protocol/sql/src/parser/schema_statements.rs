@@ -1,9 +1,9 @@
-//! Namespaces and tables: CREATE, DROP, SHOW, DESCRIBE.
+//! CREATE, ALTER and DROP by what they are of; namespaces; SHOW, DESCRIBE.
 
 use kalamdb_commons::{Result, TableType};
 
 use super::input::Input;
-use super::{create_table, names, refused};
+use super::{create_table, names, refused, users};
 use crate::Statement;
 
 /// `CREATE …`
@@ -15,8 +15,14 @@ pub(super) fn create(input: &mut Input<'_>) -> Result<Statement> {
     }
     match take_table(input) {
         Some(table_type) => create_table::create_table(input, table_type).map(Statement::CreateTable),
+        None if input.take_word("USER") => users::create(input),
         None => Err(refused::object(input, "CREATE")),
     }
+}
+
+/// `ALTER …`
+pub(super) fn alter(input: &mut Input<'_>) -> Result<Statement> {
+    if input.take_words(&["ALTER", "USER"]) { users::alter(input) } else { Err(refused::statement(input, "ALTER")) }
 }
 
 /// `DROP …`
@@ -32,6 +38,7 @@ pub(super) fn drop(input: &mut Input<'_>) -> Result<Statement> {
             let if_exists = input.take_words(&["IF", "EXISTS"]);
             Ok(Statement::DropTable { table: names::changed_table_name(input)?, table_type, if_exists })
         }
+        None if input.take_word("USER") => users::drop(input),
         None => Err(refused::object(input, "DROP")),
     }
 }

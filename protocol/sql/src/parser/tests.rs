@@ -1,6 +1,7 @@
 mod defaults;
 mod rows;
 mod tables;
+mod users;
 
 use kalamdb_commons::{NamespaceId, Position, TableType};
 
@@ -92,7 +93,7 @@ fn errors_have_a_place_and_words() {
         ("SELECT 1 +", 1, 11, "end of the statement"),
         ("SELEC 1", 1, 1, "found SELEC"),
         ("1", 1, 1, "expected a statement, found 1"),
-        ("CREATE\n\n NAMESPAC x", 3, 2, "NAMESPACE or TABLE"),
+        ("CREATE\n\n NAMESPAC x", 3, 2, "NAMESPACE, TABLE or USER"),
         ("INSERT INTO t VALUES (1,)", 1, 25, "expected"),
         ("SELECT 1; SELECT 2\n,", 2, 2, "end of the statement"),
     ] {
@@ -126,8 +127,8 @@ fn what_is_not_offered_is_named() {
         ("FLUSH ALL TABLES", "FLUSH ALL"),
         ("COMPACT TABLE t", "COMPACT"),
         ("CREATE STORAGE s WITH (type = 's3')", "CREATE STORAGE"),
-        ("CREATE USER 'a'", "CREATE USER"),
-        ("DROP USER 'a'", "DROP USER"),
+        ("ALTER STORAGE s SET (location = '/x')", "ALTER STORAGE"),
+        ("CREATE ROLE a", "CREATE ROLE"),
         ("DROP STORAGE s", "DROP STORAGE"),
         ("BACKUP DATABASE TO 'd'", "BACKUP"),
         ("KILL LIVE QUERY 'x'", "KILL"),

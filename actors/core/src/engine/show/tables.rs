@@ -2,6 +2,7 @@
 
 use kalamdb_commons::{Role, SystemTable};
 use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
+use kalamdb_store::codec::catalog::UserRecord;
 
 use super::super::context::StatementContext;
 use super::super::rows::RowColumn;
@@ -19,7 +20,8 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 3] = [SystemTable::Namespaces, SystemTable::Tables, SystemTable::TableSchemas];
+const SYSTEM_TABLES: [SystemTable; 4] =
+    [SystemTable::Namespaces, SystemTable::Tables, SystemTable::TableSchemas, SystemTable::Users];
 
 impl VirtualTable {
     pub(super) fn find(namespace: &str, name: &str) -> Option<Self> {
@@ -55,6 +57,15 @@ impl VirtualTable {
                 ("options", Json, false),
                 ("created_at", Timestamp, false),
             ],
+            Self::System(SystemTable::Users) => &[
+                ("user_id", Text, false),
+                ("username", Text, true),
+                ("role", Text, true),
+                ("disabled", Boolean, false),
+                ("metadata", Json, true),
+                ("created_at", Timestamp, false),
+                ("updated_at", Timestamp, false),
+            ],
             Self::System(_) => &[
                 ("table_id", BigInt, false),
                 ("namespace_id", Text, false),
@@ -87,6 +98,7 @@ impl VirtualTable {
         match self {
             Self::System(SystemTable::Namespaces) => namespaces(context),
             Self::System(SystemTable::Tables) => tables(context),
+            Self::System(SystemTable::Users) => users(context),
             Self::System(_) => table_schemas(context),
             Self::InformationTables => information_tables(context),
             Self::InformationColumns => information_columns(context),
@@ -113,6 +125,23 @@ fn tables(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.catalog.tables.values().map(row).collect()
+}
+
+fn users(context: &StatementContext) -> Vec<Row> {
+    let maybe =
+        |text: Option<&str>, value: fn(String) -> Value| text.map_or(Value::Null, |text| value(text.to_owned()));
+    let row = |user: &std::sync::Arc<UserRecord>| {
+        vec![
+            text(user.user_id.as_str()),
+            maybe(user.username.as_deref(), Value::Text),
+            maybe(user.role.map(Role::as_str), Value::Text),
+            Value::Boolean(user.disabled),
+            maybe(user.metadata.as_deref(), Value::Json),
+            Value::Timestamp(user.created_at),
+            Value::Timestamp(user.updated_at),
+        ]
+    };
+    context.catalog.users.values().map(row).collect()
 }
 
 fn table_schemas(context: &StatementContext) -> Vec<Row> {
