@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kalamdb_commons::{Error, ErrorCode, Result, UserId};
 use kalamdb_sql::UserOptions;
 use kalamdb_store::codec::catalog::UserRecord;
-use kalamdb_store::{Batch, catalog as store};
+use kalamdb_store::{Batch, catalog as records};
 
 use super::CatalogState;
 use crate::catalog::CatalogSnapshot;
@@ -58,7 +58,7 @@ impl CatalogState {
             return Err(missing(user));
         }
         let mut batch = Batch::new();
-        store::delete_user(&mut batch, user);
+        records::delete_user(&mut batch, user);
         self.publish_users(batch, snapshot).await?;
         Ok(format!(
             "user '{user}' dropped: that removes only what the server added to the claim (role, username, metadata, \
@@ -68,14 +68,14 @@ impl CatalogState {
 
     async fn put(&self, mut snapshot: CatalogSnapshot, row: UserRecord) -> Result<()> {
         let mut batch = Batch::new();
-        store::put_user(&mut batch, &row);
+        records::put_user(&mut batch, &row);
         snapshot.users.insert(row.user_id.clone(), Arc::new(row));
         self.publish_users(batch, snapshot).await
     }
 
     /// As [`Self::publish`], but nobody who begins meanwhile has to wait: no table depends on it.
     async fn publish_users(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
-        self.runtime.committer().write_synced(batch).await?;
+        self.runtime.store().committer.write_synced(batch).await?;
         self.runtime.swap_catalog(snapshot);
         Ok(())
     }
