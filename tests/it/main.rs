@@ -5,4 +5,5 @@ mod crash;
 mod docs;
 mod e2e;
 mod load;
+mod overload;
 mod slt;

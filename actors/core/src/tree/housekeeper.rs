@@ -1,11 +1,13 @@
 //! `Housekeeper`: timers. Each tick does its work and then arms the next, so none ever pile up.
+//!
+//! Restart: its ticks are armed anew. Shutdown: first of all actors; it leaves nothing undone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::gauges::Gauges;
+use super::gauges::{Gauges, Mail, Named};
 use super::sessions::SessionsClient;
 use crate::engine::Runtime;
 
@@ -30,6 +32,15 @@ pub(super) enum HousekeeperMsg {
     RetireIdle,
 }
 
+impl Named for HousekeeperMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::LogSize => "LogSize",
+            Self::RetireIdle => "RetireIdle",
+        }
+    }
+}
+
 impl HousekeeperArgs {
     async fn log_size(&self) {
         match self.runtime.backend().size_on_disk().await {
@@ -42,17 +53,14 @@ impl HousekeeperArgs {
         (self.runtime.settings().session.idle_timeout / 4).clamp(FASTEST_IDLE_CHECK, SLOWEST_IDLE_CHECK)
     }
 
-    fn arm(&self, myself: &ActorRef<HousekeeperMsg>, tick: HousekeeperMsg) {
+    fn arm(&self, myself: &ActorRef<Mail<HousekeeperMsg>>, tick: HousekeeperMsg) {
         let delay = match tick {
             HousekeeperMsg::LogSize => self.runtime.settings().storage.size_log_interval,
             HousekeeperMsg::RetireIdle => self.idle_check_interval(),
         };
         let gauges = Arc::clone(&self.gauges);
         // It ends by itself when the actor is gone.
-        drop(myself.send_after(delay, move || {
-            gauges.sent();
-            tick
-        }));
+        drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
     }
 }
 
@@ -61,15 +69,16 @@ impl HousekeeperArgs {
 pub(super) struct Housekeeper;
 
 impl Actor for Housekeeper {
-    type Msg = HousekeeperMsg;
+    type Msg = Mail<HousekeeperMsg>;
     type State = HousekeeperArgs;
     type Arguments = HousekeeperArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<HousekeeperMsg>,
+        myself: ActorRef<Mail<HousekeeperMsg>>,
         args: HousekeeperArgs,
     ) -> Result<HousekeeperArgs, ActorProcessingErr> {
+        args.gauges.starting(&myself).await?;
         args.arm(&myself, HousekeeperMsg::LogSize);
         args.arm(&myself, HousekeeperMsg::RetireIdle);
         Ok(args)
@@ -77,11 +86,11 @@ impl Actor for Housekeeper {
 
     async fn handle(
         &self,
-        myself: ActorRef<HousekeeperMsg>,
-        message: HousekeeperMsg,
+        myself: ActorRef<Mail<HousekeeperMsg>>,
+        mail: Mail<HousekeeperMsg>,
         state: &mut HousekeeperArgs,
     ) -> Result<(), ActorProcessingErr> {
-        state.gauges.taken();
+        let message = mail.open(&myself).await?;
         match message {
             HousekeeperMsg::LogSize => state.log_size().await,
             HousekeeperMsg::RetireIdle => state.sessions.retire_idle(),
