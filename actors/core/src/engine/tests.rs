@@ -247,14 +247,15 @@ async fn time_spent_waiting_is_time_of_the_first_statement() {
         run_request(&server.runtime, &catalog, &request, deadline, &CancellationToken::new()).await
     };
     // It came so long ago that its time is over before it begins.
-    let outcome = run("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", Instant::now()).await;
+    let past = Instant::now().checked_sub(Duration::from_secs(1)).expect("the clock has run for a second");
+    let outcome = run("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", past).await;
     let failed = outcome.error.expect("out of time");
     assert_eq!((failed.error.code, failed.statement), (ErrorCode::Timeout, Some(0)));
     assert_eq!(failed.error.outcome, Outcome::NothingChanged);
     assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(0));
-    assert_eq!(run("SELECT 1", Instant::now()).await.error.map(|failed| failed.error.code), Some(ErrorCode::Timeout));
+    assert_eq!(run("SELECT 1", past).await.error.map(|failed| failed.error.code), Some(ErrorCode::Timeout));
     // DDL runs until it is done, and a later statement has its own time.
-    let outcome = run("CREATE NAMESPACE late; INSERT INTO t VALUES (3)", Instant::now()).await;
+    let outcome = run("CREATE NAMESPACE late; INSERT INTO t VALUES (3)", past).await;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(1));
 }

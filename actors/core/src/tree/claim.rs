@@ -1,6 +1,6 @@
 //! Who has a request: its caller, who may take it back or send it again, or whoever runs it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
@@ -8,9 +8,22 @@ const GIVEN_UP: u8 = 2;
 
 /// Goes from waiting to begun or to given up, once.
 #[derive(Debug, Default)]
-pub(super) struct Claim(AtomicU8);
+pub(super) struct Claim {
+    state: AtomicU8,
+    taken: AtomicBool,
+}
 
 impl Claim {
+    /// It has left the mailbox; what happens to it now is no matter of the actor's.
+    pub(super) fn take_out(&self) {
+        self.taken.store(true, Ordering::Release);
+    }
+
+    /// Whether it has left the mailbox.
+    pub(super) fn was_taken_out(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
     /// Taken before anything of the request can have an effect; `false` if its caller has given it up, then
     /// nothing must happen.
     pub(super) fn begin(&self) -> bool {
@@ -24,11 +37,11 @@ impl Claim {
 
     /// Whether something of it may have had an effect.
     pub(super) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire) == BEGUN
+        self.state.load(Ordering::Acquire) == BEGUN
     }
 
     fn take(&self, next: u8) -> bool {
-        self.0.compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

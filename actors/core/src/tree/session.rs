@@ -99,6 +99,7 @@ impl SessionArgs {
         if job.reply.is_closed() {
             return;
         }
+        job.claim.take_out();
         let active = Active::begin(&self.shared);
         let admission = Arc::clone(&self.admission);
         let token = self.admission.running.token();

@@ -95,10 +95,20 @@ impl<M: Message + Named> Slot<M> {
         match actor.call(|reply| Mail::new(&self.gauges, make(reply)), Some(limit)).await {
             Ok(CallResult::Success(answer)) => Ok(answer),
             Ok(CallResult::Timeout) => Err(Lost::Late),
-            Ok(CallResult::SenderError) => Err(Lost::Dropped),
+            Ok(CallResult::SenderError) => {
+                gone(&actor).await;
+                Err(Lost::Dropped)
+            }
             Err(_) => Err(Lost::Absent),
         }
     }
+}
+
+/// Waits until an actor that has dropped a message is gone. While it goes down it still takes messages, and drops them,
+/// too: whoever asks again at once may ask the same one.
+pub(super) async fn gone<M: Message>(actor: &ActorRef<M>) {
+    // One that hangs in its end is none to wait for.
+    let _ = actor.wait(Some(RESTART_WAIT)).await;
 }
 
 /// Whether an actor with this status takes messages: also one that is still coming up.

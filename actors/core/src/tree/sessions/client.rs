@@ -13,7 +13,7 @@ use crate::tree::admission::Admission;
 use crate::tree::claim::Claim;
 use crate::tree::gauges::Mail;
 use crate::tree::session::{Job, SessionHandle, SessionMsg};
-use crate::tree::slot::{Slot, restarting};
+use crate::tree::slot::{Slot, gone, restarting};
 use crate::{SqlOutcome, SqlRequest};
 
 /// How often a session is asked for, for one job.
@@ -59,11 +59,11 @@ impl SessionsClient {
                 claim: Arc::clone(&claim),
                 reply,
             };
-            match timeout_at(deadline, self.send(&request.identity.user_id, job)).await {
-                Ok(Ok(())) => {}
+            let session = match timeout_at(deadline, self.send(&request.identity.user_id, job)).await {
+                Ok(Ok(session)) => session,
                 Ok(Err(error)) => return SqlOutcome::refused(error),
                 Err(_) => return SqlOutcome::refused(no_turn()),
-            }
+            };
             let answered = match timeout_at(deadline, &mut answer).await {
                 Ok(answered) => answered,
                 Err(_) if claim.give_up() => return SqlOutcome::refused(no_turn()),
@@ -77,18 +77,23 @@ impl SessionsClient {
                         Error::internal("a statement's task ended without an answer").outcome_unknown(),
                     );
                 }
-                Err(_) => {}
+                // Its task alone was lost, which was logged.
+                Err(_) if claim.was_taken_out() => {}
+                Err(_) => {
+                    let _ = timeout_at(deadline, gone(&session.actor)).await;
+                }
             }
         }
         SqlOutcome::refused(restarting())
     }
 
-    async fn send(&self, user: &UserId, job: Job) -> Result<()> {
+    /// Hands the job to its user's session, and says to which.
+    async fn send(&self, user: &UserId, job: Job) -> Result<Arc<SessionHandle>> {
         let mut job = Box::new(job);
         let known = self.index.get(user).map(|entry| Arc::clone(&entry));
         if let Some(session) = known {
             match cast(&session, job) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(session),
                 // Retired or gone between the look and the send.
                 Err(back) => job = back,
             }
@@ -100,7 +105,7 @@ impl SessionsClient {
             if let Ok(opened) = self.slot.ask(open, CALL_TIMEOUT).await {
                 let session = opened?;
                 match cast(&session, job) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return Ok(session),
                     Err(back) => job = back,
                 }
             }
