@@ -7,4 +7,5 @@ mod disk;
 mod docs;
 mod e2e;
 mod load;
+mod overload;
 mod slt;

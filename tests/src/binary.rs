@@ -131,6 +131,15 @@ impl BinaryServer {
         self.child.as_ref().map(Child::id)
     }
 
+    /// The most memory that the process ever had, in bytes; none where the system does not tell.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kibibytes << 10)
+    }
+
     /// All that the server wrote so far, over all its lives.
     #[must_use]
     pub fn logs(&self) -> String {

@@ -17,6 +17,6 @@ mod wait;
 pub use answer::Answer;
 pub use binary::{BinaryServer, free_port, program, repository_path};
 pub use client::{Client, Role, SECRET, signed_token, token};
-pub use raw::RawConnection;
+pub use raw::{RawAnswer, RawConnection};
 pub use server::TestServer;
 pub use wait::{eventually, now_seconds, unique};

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// A TCP connection to a server.
 #[derive(Debug)]
 pub struct RawConnection {
     stream: TcpStream,
+    /// What came beyond the answers that were asked for.
+    read: Vec<u8>,
 }
 
 impl RawConnection {
@@ -17,7 +19,19 @@ impl RawConnection {
     pub async fn open(base: &str) -> Self {
         let address = base.trim_start_matches("http://");
         let stream = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        Self { stream }
+        Self { stream, read: Vec::new() }
+    }
+
+    /// The same with hardly any room for what is sent to it: who does not read holds the server's answer up.
+    pub async fn open_narrow(base: &str) -> Self {
+        let address = base.trim_start_matches("http://");
+        let connect = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect(address.parse().map_err(std::io::Error::other)?).await
+        };
+        let stream = connect.await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        Self { stream, read: Vec::new() }
     }
 
     /// Sends these bytes.
@@ -49,5 +63,73 @@ impl RawConnection {
         let ended = read.await.is_ok();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if ended { Ok(text) } else { Err(text) }
+    }
+}
+
+/// One answer, taken apart.
+#[derive(Debug)]
+pub struct RawAnswer {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl RawAnswer {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl RawConnection {
+    /// The next answer of a connection that goes on; `None` if it is closed, or reset, before its first byte.
+    ///
+    /// # Panics
+    /// At anything else than a whole HTTP/1.1 answer with a length.
+    pub async fn answer(&mut self, limit: Duration) -> Option<RawAnswer> {
+        let answer = timeout(limit, self.read_answer()).await;
+        answer
+            .unwrap_or_else(|_| panic!("no answer within {limit:?}; so far {:?}", String::from_utf8_lossy(&self.read)))
+    }
+
+    async fn read_answer(&mut self) -> Option<RawAnswer> {
+        let head_end = loop {
+            if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if !self.read_more().await {
+                assert!(self.read.is_empty(), "half an answer: {:?}", String::from_utf8_lossy(&self.read));
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.read.drain(..head_end).collect()).expect("a head in ASCII");
+        let mut lines = head.lines();
+        let first = lines.next().unwrap_or_default();
+        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line: {first:?}"));
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length =
+            headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+        let length: usize = length.unwrap_or_else(|| panic!("no length: {head}"));
+        while self.read.len() < length {
+            assert!(self.read_more().await, "an answer breaks off: {head}");
+        }
+        let body = String::from_utf8(self.read.drain(..length).collect()).expect("a body in UTF-8");
+        Some(RawAnswer { status, headers, body })
+    }
+
+    async fn read_more(&mut self) -> bool {
+        let mut chunk = vec![0; 64 << 10];
+        // A reset is a close, too.
+        let length = self.stream.read(&mut chunk).await.unwrap_or(0);
+        self.read.extend_from_slice(&chunk[..length]);
+        length > 0
     }
 }

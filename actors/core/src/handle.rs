@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
 use kalamdb_store::BackendRegistry;
@@ -66,6 +67,22 @@ pub struct SqlRequest {
     pub request_id: String,
 }
 
+impl SqlRequest {
+    /// About what the text and the parameters take.
+    pub(crate) fn size_in_memory(&self) -> u64 {
+        let of_param = |param: &serde_json::Value| {
+            let text = match param {
+                serde_json::Value::String(text) => text.len(),
+                // Digits are kept as they came.
+                serde_json::Value::Number(_) => 16,
+                _ => 0,
+            };
+            std::mem::size_of::<serde_json::Value>() + text
+        };
+        (self.sql.len() + self.params.iter().map(of_param).sum::<usize>()) as u64
+    }
+}
+
 /// The statement that ended a request.
 #[derive(Debug, Clone)]
 pub struct StatementError {
@@ -84,13 +101,36 @@ pub struct SqlOutcome {
     pub error: Option<StatementError>,
     /// How long all of it took.
     pub took: Duration,
+    /// The results' share of `query.memory_limit`: to be kept until the answer is on the wire.
+    pub memory: AnswerMemory,
+}
+
+/// Memory that an answer takes. It counts against `query.memory_limit` until this is dropped.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerMemory(Option<Arc<MemoryReservation>>);
+
+impl AnswerMemory {
+    pub(crate) fn new(reservation: Arc<MemoryReservation>) -> Self {
+        Self(Some(reservation))
+    }
+
+    /// How much of it is counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |reservation| reservation.size())
+    }
 }
 
 impl SqlOutcome {
     /// A request that was refused before its first statement.
     #[must_use]
     pub fn refused(error: Error) -> Self {
-        Self { results: Vec::new(), error: Some(StatementError { error, statement: None }), took: Duration::ZERO }
+        Self {
+            results: Vec::new(),
+            error: Some(StatementError { error, statement: None }),
+            took: Duration::ZERO,
+            memory: AnswerMemory::default(),
+        }
     }
 }
 
@@ -127,7 +167,7 @@ impl Engine {
             .await
             .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
         let runtime = Arc::new(runtime);
-        let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) })
+        let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime)))
             .await
             .map_err(|error| StartError { message: error.detail.unwrap_or(error.message) })?;
         warn_of_localhost_user(&runtime.catalog(), &runtime.settings().auth);

@@ -11,6 +11,6 @@ mod task;
 mod tree;
 
 pub use handle::{
-    BuildInfo, Engine, EngineArgs, HeaderUser, SqlOutcome, SqlRequest, StartError, StatementError, StopReport,
-    milliseconds,
+    AnswerMemory, BuildInfo, Engine, EngineArgs, HeaderUser, SqlOutcome, SqlRequest, StartError, StatementError,
+    StopReport, milliseconds,
 };

@@ -12,8 +12,12 @@
 //! and no other actor: the root restarts its children with back-off and a budget, and ends the process
 //! with an error when the budget is spent.
 
+mod admission;
 mod budget;
 mod catalog;
+mod claim;
+mod failures;
+mod faults;
 mod gauges;
 mod housekeeper;
 mod root;
@@ -32,13 +36,24 @@ use kalamdb_wire::ActorNode;
 use crate::engine::Runtime;
 use crate::{SqlOutcome, SqlRequest, StopReport};
 
+use admission::Bounds;
 pub(crate) use catalog::CatalogClient;
+use faults::Faults;
 use root::RootClient;
 
 /// What the tree is started with.
 #[derive(Debug)]
 pub(crate) struct TreeArgs {
-    pub(crate) runtime: Arc<Runtime>,
+    runtime: Arc<Runtime>,
+    bounds: Bounds,
+    faults: Faults,
+}
+
+impl TreeArgs {
+    /// A tree over a runtime, bounded by its settings.
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+        Self { bounds: Bounds::of(runtime.settings()), runtime, faults: Faults::default() }
+    }
 }
 
 /// The running tree.
@@ -50,7 +65,7 @@ pub(crate) struct Tree {
 impl Tree {
     /// Starts every singleton; on return all of them answer.
     pub(crate) async fn start(args: TreeArgs) -> Result<Self> {
-        Ok(Self { root: root::start(args.runtime).await? })
+        Ok(Self { root: root::start(args).await? })
     }
 
     /// Runs a request in its user's session.

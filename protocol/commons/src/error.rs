@@ -4,6 +4,7 @@
 //! from it here and nowhere else. Errors are logged once, where they are answered or swallowed.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Shorthand for results with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -195,12 +196,21 @@ pub struct Error {
     pub outcome: Outcome,
     /// For the log, never for the client.
     pub detail: Option<String>,
+    /// When trying again makes sense, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error with a message for the caller.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), position: None, outcome: Outcome::NothingChanged, detail: None }
+        Self {
+            code,
+            message: message.into(),
+            position: None,
+            outcome: Outcome::NothingChanged,
+            detail: None,
+            retry_after: None,
+        }
     }
 
     /// A defect of ours: the caller reads a plain sentence, the log gets `detail`.
@@ -220,6 +230,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, line: u64, column: u64) -> Self {
         self.position = Some(Position { line, column });
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 

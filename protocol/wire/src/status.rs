@@ -37,6 +37,8 @@ pub struct ActorNode {
     pub restarts: u64,
     /// Seconds since its (last) start.
     pub uptime_s: u64,
+    /// Why it was lost last, in a sentence without any data; null if it never was.
+    pub last_error: Option<String>,
     /// The actors it supervises, as many as were asked for.
     pub children: Vec<ActorNode>,
     /// How many it supervises in all; only groups say it.
@@ -51,6 +53,6 @@ mod tests {
     #[test]
     fn a_leaf_says_nothing_about_a_group() {
         let json = serde_json::to_string(&ActorNode { name: "catalog".into(), ..ActorNode::default() }).expect("JSON");
-        assert!(json.ends_with(r#""uptime_s":0,"children":[]}"#), "{json}");
+        assert!(json.ends_with(r#""uptime_s":0,"last_error":null,"children":[]}"#), "{json}");
     }
 }

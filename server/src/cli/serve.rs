@@ -83,8 +83,9 @@ async fn serve(mut loaded: LoadedSettings) -> ExitCode {
     tokio::select! {
         (name, _) = signals.next() => tracing::info!(signal = name, "shutting down"),
         why = running.ended() => {
-            tracing::error!(why, "the server ended by itself");
-            let _ = running.stop().await;
+            tracing::error!(why, "the server ends by itself");
+            // What still runs may finish, and a signal ends that, too.
+            let _ = stop(running, signals).await;
             return fail(1, &why);
         }
     }

@@ -1,20 +1,24 @@
 //! Answers: JSON bodies and the headers that belong to them. Every error of the door and of the engine
 //! becomes an answer here, and is logged here if somebody should know of it.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use kalamdb_commons::{Error, ErrorCode};
+use kalamdb_core::AnswerMemory;
 use kalamdb_wire::{ErrorBody, StatementResult};
 use warp::reply::Response;
 
 use super::context::RequestId;
 
-/// Seconds after which a refused request may be tried again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// After how long a refused request may be tried again, where the error does not say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A body of JSON.
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -23,9 +27,27 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
+/// A body whose memory counts until the client has it: one that does not read leaves less for others, and is never
+/// the reason that there is none.
+pub(super) fn counted(body: Vec<u8>, memory: AnswerMemory) -> Bytes {
+    Bytes::from_owner(Counted { body, _memory: memory })
+}
+
+/// Dropped by the connection when it has sent all of it.
+struct Counted {
+    body: Vec<u8>,
+    _memory: AnswerMemory,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// A request that was refused as a whole.
 pub(super) fn refusal(error: &Error, request_id: &RequestId) -> Response {
-    failure(error, None, Vec::new(), request_id)
+    failure(error, None, Vec::new(), AnswerMemory::default(), request_id)
 }
 
 /// An error, after what was completed before it.
@@ -33,14 +55,17 @@ pub(super) fn failure(
     error: &Error,
     statement: Option<usize>,
     results: Vec<StatementResult>,
+    memory: AnswerMemory,
     request_id: &RequestId,
 ) -> Response {
     log(error, request_id);
     let body = ErrorBody::new(error, statement, results).to_json();
-    let mut response = json(status_of(error.code), body);
+    let mut response = json(status_of(error.code), counted(body, memory));
     let headers = response.headers_mut();
     if response_may_be_retried(error.code) {
-        headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        // Whole seconds, rounded up: earlier would be too early.
+        let wait = error.retry_after.unwrap_or(RETRY_AFTER).as_millis().div_ceil(1000);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait).unwrap_or(u64::MAX)));
     }
     match error.code {
         ErrorCode::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
@@ -94,11 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_when_to_come_again_in_whole_seconds() {
+        let wait = |millis| {
+            let error = Error::new(ErrorCode::Overloaded, "no").retry_after(Duration::from_millis(millis));
+            let response = refusal(&error, &RequestId::new());
+            response.headers()[header::RETRY_AFTER].to_str().map(str::to_owned).ok()
+        };
+        assert_eq!(wait(58_001).as_deref(), Some("59"));
+        assert_eq!(wait(60_000).as_deref(), Some("60"));
+    }
+
+    #[test]
     fn the_status_brings_its_headers() {
         for code in [ErrorCode::Overloaded, ErrorCode::ShuttingDown, ErrorCode::ResourcesExhausted] {
-            assert_eq!(answer(code).headers()[RETRY_AFTER], "1", "{code}");
+            assert_eq!(answer(code).headers()[header::RETRY_AFTER], "1", "{code}");
         }
-        assert!(!answer(ErrorCode::Timeout).headers().contains_key(RETRY_AFTER));
+        assert!(!answer(ErrorCode::Timeout).headers().contains_key(header::RETRY_AFTER));
         assert_eq!(answer(ErrorCode::Unauthorized).headers()[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(answer(ErrorCode::BodyTooLarge).headers()[CONNECTION], "close");
         assert_eq!(answer(ErrorCode::RequestTimeout).headers()[CONNECTION], "close");

@@ -46,6 +46,8 @@ where
         () = door.stopping.cancelled() => return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down")),
     };
     let asked = parse(body.bytes()).await?;
+    // What was read from it counts from here on, by the engine's rules.
+    drop(body);
     let namespace = match asked.namespace {
         Some(name) => namespace(&name)?,
         None => NamespaceId::default_namespace(),
@@ -61,11 +63,12 @@ where
     };
     let outcome = door.engine.execute(request).await;
     if let Some(failed) = outcome.error {
-        return Ok(answer::failure(&failed.error, failed.statement, outcome.results, &context.request_id));
+        let (results, memory) = (outcome.results, outcome.memory);
+        return Ok(answer::failure(&failed.error, failed.statement, results, memory, &context.request_id));
     }
     let took_ms = door.settings.query.report_timing.then_some(milliseconds(outcome.took));
     let response = SqlResponse { results: outcome.results, took_ms, ..SqlResponse::default() };
-    Ok(answer::json(StatusCode::OK, response.to_json()))
+    Ok(answer::json(StatusCode::OK, answer::counted(response.to_json(), outcome.memory)))
 }
 
 /// A name as SQL reads one: in lower case, unless it stands in double quotes.

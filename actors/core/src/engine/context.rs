@@ -3,18 +3,22 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
 use kalamdb_sql::{Access, TableRef};
 use kalamdb_store::{PartitionId, Snapshot, Ticket};
 use parking_lot::Mutex;
 
 use super::dml::{CHANGED_ROWS, ChangedRows};
+use super::errors::from_datafusion;
 use super::runtime::now_micros;
 use super::scope::Scope;
 use super::{Runtime, Store};
 use crate::HeaderUser;
 use crate::catalog::{CatalogSnapshot, TableEntry};
+
+/// Rows that take less are not worth counting: how many statements run is bounded.
+const FREE_ROW_BYTES: u64 = 64 << 10;
 
 /// What a statement wants to do with a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(crate) struct StatementContext {
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
     changed: Mutex<Option<Arc<ChangedRows>>>,
+    /// Memory that the rows to be written take.
+    rows: Mutex<Option<MemoryReservation>>,
     /// Whose partitions the statement is about, once it has named one.
     owner: Mutex<Option<UserId>>,
 }
@@ -72,6 +78,7 @@ impl StatementContext {
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),
+            rows: Mutex::default(),
             owner: Mutex::default(),
         }))
     }
@@ -154,6 +161,20 @@ impl StatementContext {
     /// Whether a query of this statement reads the partition.
     pub(crate) fn reads(&self, partition: &PartitionId) -> bool {
         self.read.lock().contains(partition)
+    }
+
+    /// Counts the rows that this attempt is going to write against `query.memory_limit`, as long as it lives.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ResourcesExhausted`].
+    pub(crate) fn reserve_rows(&self, bytes: u64) -> Result<()> {
+        if bytes < FREE_ROW_BYTES {
+            return Ok(());
+        }
+        let rows = MemoryConsumer::new("rows").register(&self.runtime.state().runtime_env().memory_pool);
+        rows.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(from_datafusion)?;
+        *self.rows.lock() = Some(rows);
+        Ok(())
     }
 
     /// Gives the next plans of this statement the rows it changes, as table [`CHANGED_ROWS`].

@@ -6,6 +6,7 @@ use std::time::Instant;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_sql::{ColumnType, ParsedStatement, Statement, Value};
 use kalamdb_wire::StatementResult;
+use tokio::time::Instant as Deadline;
 use tokio_util::sync::CancellationToken;
 
 use super::ddl::{self, Ddl};
@@ -16,23 +17,25 @@ use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
 use super::{Runtime, show};
 use crate::tree::CatalogClient;
-use crate::{SqlOutcome, SqlRequest, StatementError};
+use crate::{AnswerMemory, SqlOutcome, SqlRequest, StatementError};
 
 /// Statements that one request may hold: their results are in memory until the last is done.
 const MOST_STATEMENTS: usize = 10_000;
 
-/// Runs the request; `cancel` calls off what is not yet committing.
+/// Runs the request; `cancel` calls off what is not yet committing, and so does `deadline` for its first statement,
+/// whose time began when the request came. Each later one has `server.request_timeout` from the end of the one before.
 pub(crate) async fn run_request(
     runtime: &Arc<Runtime>,
     catalog: &CatalogClient,
-    request: SqlRequest,
+    request: &SqlRequest,
+    deadline: Deadline,
     cancel: &CancellationToken,
 ) -> SqlOutcome {
     let begun = Instant::now();
     let mut results = Vec::new();
     let mut failed = None;
     let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
-    let statements = kalamdb_sql::statements(&sql);
+    let statements = kalamdb_sql::statements(sql);
     if statements.len() > MOST_STATEMENTS {
         return SqlOutcome::refused(Error::new(
             ErrorCode::InvalidSql,
@@ -45,13 +48,14 @@ pub(crate) async fn run_request(
             "parameters go with a single statement: send the statements one by one",
         ));
     }
-    let caller = Caller::new(runtime, identity, header_user, namespace, cancel);
+    let caller = Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel);
     for (at, parsed) in statements.enumerate() {
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
             let params = Params::new(params.clone(), parsed.parameters)?;
-            let scope = Scope::new(runtime, &caller, &parsed);
+            let deadline = if at == 0 { deadline } else { Deadline::now() + runtime.settings().server.request_timeout };
+            let scope = Scope::new(runtime, &caller, &parsed, deadline);
             run_statement(&scope, catalog, &parsed, &params).await
         }
         .await;
@@ -70,7 +74,8 @@ pub(crate) async fn run_request(
             }
         }
     }
-    SqlOutcome { results, error: failed, took: begun.elapsed() }
+    let memory = AnswerMemory::new(caller.results);
+    SqlOutcome { results, error: failed, took: begun.elapsed(), memory }
 }
 
 /// A store that is closed although the server goes on has failed, and is being opened again.

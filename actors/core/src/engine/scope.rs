@@ -90,8 +90,8 @@ fn out_of_time() -> Error {
 }
 
 impl Scope {
-    /// A scope whose time begins now; `statement` is what it is for.
-    pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement) -> Self {
+    /// A scope with time until `deadline`; `statement` is what it is for.
+    pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement, deadline: Instant) -> Self {
         Self {
             runtime: Arc::clone(runtime),
             identity: caller.identity.clone(),
@@ -99,10 +99,7 @@ impl Scope {
             namespace: caller.namespace.clone(),
             is_heavy: statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES,
             results: Arc::clone(&caller.results),
-            limits: Limits {
-                deadline: Instant::now() + runtime.settings().server.request_timeout,
-                cancel: caller.cancel.clone(),
-            },
+            limits: Limits { deadline, cancel: caller.cancel.clone() },
         }
     }
 
@@ -120,8 +117,9 @@ impl Scope {
         }
     }
 
-    /// Takes catalog and snapshot; `now` where an earlier attempt has fixed the statement's time.
+    /// Takes catalog and snapshot; `now` where an earlier attempt has fixed the statement's time. Waits while the
+    /// catalog is being written, as [`Scope::bound`] does.
     pub(crate) async fn begin(&self, now: Option<i64>) -> Result<Arc<StatementContext>> {
-        StatementContext::begin(self, now).await
+        self.bound(StatementContext::begin(self, now)).await
     }
 }

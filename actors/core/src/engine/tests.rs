@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Result, Role, UserId};
+use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Outcome, Result, Role, UserId};
 use kalamdb_sql::{ParsedStatement, Statement};
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::StatementResult;
 use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::dml::{self, Dml};
@@ -33,10 +35,8 @@ impl Server {
     async fn start() -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
-        let runtime = Arc::new(
-            Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"),
-        );
-        let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
+        let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"));
+        let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("the tree starts");
         Self { runtime, tree }
     }
 
@@ -70,7 +70,7 @@ impl Server {
     fn scope(&self, user: &str, statement: &ParsedStatement, cancel: &CancellationToken) -> Scope {
         let identity = identity(user, Role::User);
         let caller = Caller::new(&self.runtime, identity, Ok(None), NamespaceId::default_namespace(), cancel);
-        Scope::new(&self.runtime, &caller, statement)
+        Scope::new(&self.runtime, &caller, statement, Instant::now() + Duration::from_secs(60))
     }
 
     /// How many keys a query looks at.
@@ -157,9 +157,8 @@ async fn a_dropped_table_is_whole_or_gone() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let mut settings = Settings::default();
     settings.storage.rocksdb_dir = dir.path().join("db");
-    let runtime =
-        Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("RocksDB opens"));
-    let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("the tree starts");
+    let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("RocksDB opens"));
+    let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("the tree starts");
     let server = Server { runtime, tree };
     for _ in 0..60 {
         server.run("u", "CREATE SHARED TABLE brief (id BIGINT PRIMARY KEY, v TEXT)", vec![]).await;
@@ -205,9 +204,9 @@ async fn a_statement_called_off_changes_nothing() {
 async fn a_slow_query_ends_with_timeout() {
     let mut settings = Settings::default();
     settings.storage.backend = "memory".to_owned();
-    settings.server.request_timeout = std::time::Duration::from_millis(200);
+    settings.server.request_timeout = Duration::from_millis(200);
     let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("opens"));
-    let tree = Tree::start(TreeArgs { runtime: Arc::clone(&runtime) }).await.expect("starts");
+    let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("starts");
     let server = Server { runtime, tree };
     server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY, text TEXT)", vec![]).await;
     server.run("u", &insert_many("t", 0..2000), vec![]).await;
@@ -233,7 +232,51 @@ async fn a_batch_with_parameters_is_refused_before_it_begins() {
     let server = Server::start().await;
     let catalog = server.tree.catalog();
     let request = Server::request("u", Role::Dba, "CREATE NAMESPACE a; SELECT $1", vec![json!(1)]);
-    let outcome = run_request(&server.runtime, &catalog, request, &CancellationToken::new()).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let outcome = run_request(&server.runtime, &catalog, &request, deadline, &CancellationToken::new()).await;
     assert!(outcome.results.is_empty());
     assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::ParamsWithBatch));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_spent_waiting_is_time_of_the_first_statement() {
+    let server = Server::start().await;
+    server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)", vec![]).await;
+    let catalog = server.tree.catalog();
+    let run = async |sql: &str, deadline: Instant| {
+        let request = Server::request("u", Role::Dba, sql, vec![]);
+        run_request(&server.runtime, &catalog, &request, deadline, &CancellationToken::new()).await
+    };
+    // It came so long ago that its time is over before it begins.
+    let past = Instant::now().checked_sub(Duration::from_secs(1)).expect("the clock has run for a second");
+    let outcome = run("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", past).await;
+    let failed = outcome.error.expect("out of time");
+    assert_eq!((failed.error.code, failed.statement), (ErrorCode::Timeout, Some(0)));
+    assert_eq!(failed.error.outcome, Outcome::NothingChanged);
+    assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(0));
+    assert_eq!(run("SELECT 1", past).await.error.map(|failed| failed.error.code), Some(ErrorCode::Timeout));
+    // DDL runs until it is done, and a later statement has its own time.
+    let outcome = run("CREATE NAMESPACE late; INSERT INTO t VALUES (3)", past).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_to_be_written_count_as_memory_while_they_are_written() {
+    let mut settings = Settings::default();
+    settings.storage.backend = "memory".to_owned();
+    settings.query.memory_limit = 8 << 20;
+    let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("opens"));
+    let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("starts");
+    let server = Server { runtime, tree };
+    server.run("u", "CREATE USER TABLE t (id BIGINT PRIMARY KEY, text TEXT)", vec![]).await;
+    let insert = |id: usize, length: usize| format!("INSERT INTO t VALUES ({id}, '{}')", "x".repeat(length));
+    let outcome = server.outcome("u", Role::User, &insert(0, 5 << 20), vec![]).await;
+    assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::ResourcesExhausted));
+    // What was taken is given back, also that of the one that was refused.
+    for id in 1..=10 {
+        server.run("u", &insert(id, 3 << 20), vec![]).await;
+    }
+    assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(10));
+    assert_eq!(server.runtime.state().runtime_env().memory_pool.reserved(), 0);
 }

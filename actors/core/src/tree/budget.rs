@@ -1,7 +1,9 @@
 //! How often something may be restarted.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// At most `restarts` in any `window`; each waits twice as long as the one before.
 #[derive(Debug, Clone)]

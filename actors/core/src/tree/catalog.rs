@@ -3,6 +3,11 @@
 //! It awaits no actor. It closes the table's gate where rows are at stake, writes the backend, swaps the
 //! shared snapshot, and only then answers, so whoever reads an answer finds the catalog it speaks of.
 //! Its mailbox holds at most one message per running statement, which admission bounds.
+//!
+//! A statement that has begun runs in a task of its own, which ends and answers by itself: an actor that is lost in the
+//! middle leaves no half-written catalog, and its successor waits for that task before it reads what is stored.
+//! Restart: it reads the catalog anew; statements that had not begun are sent once more by their callers. Shutdown:
+//! after all statements have ended.
 
 mod users;
 
@@ -13,13 +18,16 @@ use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result,
 use kalamdb_sql::{NamespaceDefinition, TableDefinition};
 use kalamdb_store::{Batch, catalog as records};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::{Mutex, oneshot};
 
-use super::gauges::Gauges;
-use super::slot::Slot;
+use super::claim::Claim;
+use super::gauges::{Gauges, Mail, Named};
+use super::slot::{Lost, Slot, restarting};
 use crate::catalog::{CatalogSnapshot, TableEntry};
 use crate::engine::ddl::{Ddl, NewTable};
 use crate::engine::now_micros;
 use crate::engine::{Runtime, Store};
+use crate::task::spawn_on;
 
 /// DDL runs until it is done; this only frees a caller from an actor that hangs.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -35,14 +43,34 @@ impl CatalogClient {
         Self { slot }
     }
 
-    /// Changes the catalog; answers what was done, in a sentence.
+    /// Changes the catalog; answers what was done, in a sentence. What was lost before it began is sent once
+    /// more.
     pub(crate) async fn apply(&self, ddl: Ddl) -> Result<String> {
-        self.slot.call(|reply| CatalogMsg::Apply { ddl: Box::new(ddl), reply }, APPLY_TIMEOUT).await?
+        let ddl = Arc::new(ddl);
+        for _ in 0..2 {
+            let claim = Arc::new(Claim::default());
+            let (asked, asked_claim) = (Arc::clone(&ddl), Arc::clone(&claim));
+            let apply = |reply| CatalogMsg::Apply { ddl: asked, claim: asked_claim, reply };
+            match self.slot.ask(apply, APPLY_TIMEOUT).await {
+                Ok(done) => return done,
+                Err(Lost::Late) if claim.give_up() => return Err(restarting()),
+                Err(Lost::Late) => {
+                    let message = "the server did not get to the end of it in time";
+                    return Err(Error::new(ErrorCode::Timeout, message).outcome_unknown());
+                }
+                Err(_) if claim.has_begun() => {
+                    return Err(Error::internal("a DDL statement ended without an answer").outcome_unknown());
+                }
+                Err(_) => {}
+            }
+        }
+        Err(restarting())
     }
 
     /// Puts a store that was opened again in the place of the one that failed.
     pub(super) async fn adopt(&self, store: Store) -> Result<()> {
-        self.slot.call(|reply| CatalogMsg::Adopt { store: Box::new(store), reply }, APPLY_TIMEOUT).await?
+        let adopt = |reply| CatalogMsg::Adopt { store: Box::new(store), reply };
+        self.slot.ask(adopt, APPLY_TIMEOUT).await.unwrap_or_else(|_| Err(restarting()))
     }
 }
 
@@ -51,13 +79,16 @@ impl CatalogClient {
 pub(super) struct CatalogArgs {
     pub(super) runtime: Arc<Runtime>,
     pub(super) gauges: Arc<Gauges>,
+    /// Held by the one statement that runs; it outlives the actor that began it.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 /// What it keeps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CatalogState {
     runtime: Arc<Runtime>,
     gauges: Arc<Gauges>,
+    turn: Arc<Mutex<()>>,
 }
 
 /// What it is asked.
@@ -66,7 +97,9 @@ pub(super) enum CatalogMsg {
     /// One DDL statement.
     Apply {
         /// What to change; roles are checked already.
-        ddl: Box<Ddl>,
+        ddl: Arc<Ddl>,
+        /// Taken when it begins.
+        claim: Arc<Claim>,
         /// What was done.
         reply: RpcReplyPort<Result<String>>,
     },
@@ -77,6 +110,15 @@ pub(super) enum CatalogMsg {
         /// When statements see it.
         reply: RpcReplyPort<Result<()>>,
     },
+}
+
+impl Named for CatalogMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Apply { .. } => "Apply",
+            Self::Adopt { .. } => "Adopt",
+        }
+    }
 }
 
 impl CatalogState {
@@ -104,6 +146,7 @@ impl CatalogState {
     async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
         store.committer.write_synced(batch).await?;
+        self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
         Ok(())
     }
@@ -216,6 +259,30 @@ impl CatalogState {
         Ok(format!("table '{name}' dropped"))
     }
 
+    /// Runs one statement to its end in a task, and waits for it.
+    ///
+    /// # Errors
+    /// When it panicked: what is in memory may differ from what is stored.
+    ///
+    /// # Cancel safety
+    /// Safe: a task that has begun ends by itself.
+    async fn run(&self, ddl: Arc<Ddl>, claim: Arc<Claim>, reply: RpcReplyPort<Result<String>>) -> Result<()> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if !claim.begin() {
+            return Ok(());
+        }
+        let (done, ended) = oneshot::channel();
+        let state = self.clone();
+        drop(spawn_on(self.runtime.statements(), "DDL statement", async move {
+            let result = state.apply(Ddl::clone(&ddl)).await;
+            // The caller may have given up; what was done is done.
+            let _ = reply.send(result);
+            drop(turn);
+            let _ = done.send(());
+        }));
+        ended.await.map_err(|_| Error::internal("a DDL statement panicked"))
+    }
+
     /// The namespace that is there from the first start.
     async fn ensure_default_namespace(&self) -> Result<()> {
         let name = NamespaceId::default_namespace();
@@ -232,33 +299,43 @@ impl CatalogState {
 pub(super) struct CatalogActor;
 
 impl Actor for CatalogActor {
-    type Msg = CatalogMsg;
+    type Msg = Mail<CatalogMsg>;
     type State = CatalogState;
     type Arguments = CatalogArgs;
 
-    async fn pre_start(&self, _: ActorRef<CatalogMsg>, args: CatalogArgs) -> Result<CatalogState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Mail<CatalogMsg>>,
+        args: CatalogArgs,
+    ) -> Result<CatalogState, ActorProcessingErr> {
+        args.gauges.starting(&myself).await?;
+        let state = CatalogState { runtime: args.runtime, gauges: args.gauges, turn: args.turn };
+        // A statement that the one before began writes to its end.
+        let turn = Arc::clone(&state.turn).lock_owned().await;
         // What is in the backend is the truth: one that ended between write and swap left the snapshot behind.
-        args.runtime.reload_catalog().await?;
-        let state = CatalogState { runtime: args.runtime, gauges: args.gauges };
+        // From a store that has failed nothing is read: it comes with the one that takes its place.
+        if state.runtime.store().has_failed() {
+            return Ok(state);
+        }
+        state.runtime.reload_catalog().await?;
         state.ensure_default_namespace().await?;
+        drop(turn);
         Ok(state)
     }
 
     async fn handle(
         &self,
-        _: ActorRef<CatalogMsg>,
-        message: CatalogMsg,
+        myself: ActorRef<Mail<CatalogMsg>>,
+        mail: Mail<CatalogMsg>,
         state: &mut CatalogState,
     ) -> Result<(), ActorProcessingErr> {
-        state.gauges.taken();
-        match message {
-            CatalogMsg::Apply { ddl, reply } => {
-                let result = state.apply(*ddl).await;
-                // The caller may have given up; what was done is done.
-                let _ = reply.send(result);
-            }
+        match mail.open(&myself).await? {
+            CatalogMsg::Apply { ddl, claim, reply } => state.run(ddl, claim, reply).await?,
             CatalogMsg::Adopt { store, reply } => {
+                // Between two statements, also one that an actor before this one began.
+                let turn = Arc::clone(&state.turn).lock_owned().await;
                 let result = state.runtime.adopt(*store).await;
+                drop(turn);
                 let _ = reply.send(result);
             }
         }

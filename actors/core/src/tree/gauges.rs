@@ -2,66 +2,153 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
+use kalamdb_commons::Error;
 use kalamdb_wire::ActorNode;
 use parking_lot::Mutex;
-use ractor::ActorStatus;
+use ractor::{ActorProcessingErr, ActorRef, ActorStatus, Message};
+use tokio::time::Instant;
+
+use super::faults::Faults;
 
 /// One actor's counters. They outlive restarts, and belong to the actor's place in the tree.
 #[derive(Debug)]
 pub(super) struct Gauges {
+    kind: &'static str,
     queued: AtomicU64,
     handled: AtomicU64,
     restarts: AtomicU64,
     started: Mutex<Instant>,
+    last_error: Mutex<Option<String>>,
+    faults: Faults,
 }
 
 impl Gauges {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(kind: &'static str, faults: Faults) -> Arc<Self> {
         Arc::new(Self {
+            kind,
             queued: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             started: Mutex::new(Instant::now()),
+            last_error: Mutex::new(None),
+            faults,
         })
     }
 
-    /// A message was sent to it.
-    pub(super) fn sent(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
+    /// The first line of an actor's `pre_start`.
+    ///
+    /// # Errors
+    /// Where a test says so.
+    pub(super) async fn starting<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
+        self.faults.reached(self.kind, "start", myself).await
     }
 
-    /// A message could not be sent after all.
-    pub(super) fn unsent(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
+    /// The first line of an actor's `handle_supervisor_evt`.
+    ///
+    /// # Errors
+    /// Where a test says so.
+    pub(super) async fn hears<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
+        self.faults.reached(self.kind, "event", myself).await
     }
 
-    /// A message was taken out of the mailbox.
-    pub(super) fn taken(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-        self.handled.fetch_add(1, Ordering::Relaxed);
+    /// A place in the actor's work, by name, where a test may want it to fail.
+    pub(super) fn passes(&self, moment: &'static str) {
+        self.faults.passed(self.kind, moment);
     }
 
-    /// It was started again, its mailbox empty.
+    /// It was lost, and why; see [`cause`].
+    pub(super) fn lost(&self, why: impl Into<String>) {
+        *self.last_error.lock() = Some(why.into());
+    }
+
+    /// It was started again.
     pub(super) fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
-        self.queued.store(0, Ordering::Relaxed);
         *self.started.lock() = Instant::now();
     }
 
+    /// What an earlier actor in this place left to be told.
+    pub(super) fn inherit(&self, restarts: u64, last_error: Option<String>) {
+        self.restarts.store(restarts, Ordering::Relaxed);
+        *self.last_error.lock() = last_error;
+    }
+
+    /// Messages that wait in its mailbox.
+    pub(super) fn depth(&self) -> u64 {
+        self.queued.load(Ordering::Acquire)
+    }
+
     /// The actor as the status page shows it, without children.
-    pub(super) fn node(&self, name: impl Into<String>, kind: &str, status: Option<ActorStatus>) -> ActorNode {
+    pub(super) fn node(&self, name: impl Into<String>, status: Option<ActorStatus>) -> ActorNode {
         ActorNode {
             name: name.into(),
-            kind: kind.to_owned(),
+            kind: self.kind.to_owned(),
             state: state(status).to_owned(),
-            mailbox_depth: self.queued.load(Ordering::Relaxed),
+            mailbox_depth: self.depth(),
             messages_handled: self.handled.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
             uptime_s: self.started.lock().elapsed().as_secs(),
+            last_error: self.last_error.lock().clone(),
             ..ActorNode::default()
         }
+    }
+}
+
+/// A message in a mailbox. It counts as waiting for as long as it is there, also when the actor is lost and its
+/// mailbox with it.
+#[derive(Debug)]
+pub(super) struct Mail<M> {
+    message: M,
+    queued: Queued,
+}
+
+/// The name of a message, for tests that let an actor fail at one.
+pub(super) trait Named {
+    fn name(&self) -> &'static str;
+}
+
+impl<M: Named> Mail<M> {
+    /// A message to the actor with these gauges.
+    pub(super) fn new(gauges: &Arc<Gauges>, message: M) -> Self {
+        gauges.queued.fetch_add(1, Ordering::AcqRel);
+        Self { message, queued: Queued(Arc::clone(gauges)) }
+    }
+
+    /// Takes the message out of the mailbox: the first line of an actor's `handle`.
+    ///
+    /// # Errors
+    /// Where a test says so.
+    pub(super) async fn open<A: Message>(self, myself: &ActorRef<A>) -> Result<M, ActorProcessingErr> {
+        let Self { message, queued } = self;
+        let gauges = Arc::clone(&queued.0);
+        drop(queued);
+        gauges.handled.fetch_add(1, Ordering::Relaxed);
+        gauges.faults.reached(gauges.kind, message.name(), myself).await?;
+        Ok(message)
+    }
+
+    /// The message of mail that could not be sent.
+    pub(super) fn returned(self) -> M {
+        self.message
+    }
+}
+
+/// One message more in the mailbox, as long as it lives.
+#[derive(Debug)]
+struct Queued(Arc<Gauges>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Why an actor was lost, in words for the status page. A panic's text may hold rows, so it stays in the log.
+pub(super) fn cause(error: &ActorProcessingErr) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.to_string(),
+        None => "it failed or panicked; the server's log has the details".to_owned(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! One of them looks after the store: after a failed write or sync it is opened again, in a task of its own
 //! that no restart of this actor doubles, and tried again with growing delays until it succeeds: a full
 //! disk needs no operator but the one who makes room.
+//!
+//! Restart: its ticks are armed anew. Shutdown: first of all actors; it leaves nothing undone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::catalog::CatalogClient;
-use super::gauges::Gauges;
+use super::gauges::{Gauges, Mail, Named};
 use super::sessions::SessionsClient;
 use crate::engine::Runtime;
 use crate::task::spawn_on;
@@ -51,6 +53,16 @@ pub(super) enum HousekeeperMsg {
     RetireIdle,
 }
 
+impl Named for HousekeeperMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::CheckStore => "CheckStore",
+            Self::LogSize => "LogSize",
+            Self::RetireIdle => "RetireIdle",
+        }
+    }
+}
+
 impl HousekeeperState {
     async fn log_size(&self) {
         match self.args.runtime.store().backend.size_on_disk().await {
@@ -67,23 +79,24 @@ impl HousekeeperState {
         }
         self.store_check = (self.store_check * 2).min(SLOWEST_STORE_CHECK);
         let (runtime, catalog) = (Arc::clone(runtime), self.args.catalog.clone());
-        spawn_on(&runtime.statements().clone(), "reopen", async move {
-            if let Err(error) = runtime.recover_store(|store| async move { catalog.adopt(store).await }).await {
-                tracing::error!(
-                    error = error.detail.as_deref().unwrap_or(&error.message),
-                    "the storage backend cannot be opened again yet"
-                );
-            } else if !runtime.store().has_failed() {
-                tracing::warn!("the storage backend was opened again; writes go on");
+        let threads = runtime.statements().clone();
+        drop(spawn_on(&threads, "reopen", async move {
+            match runtime.recover_store(|store| async move { catalog.adopt(store).await }).await {
+                Err(error) => {
+                    let error = error.detail.as_deref().unwrap_or(&error.message);
+                    tracing::error!(error, "the storage backend cannot be opened again yet");
+                }
+                Ok(()) if runtime.store().has_failed() => {}
+                Ok(()) => tracing::warn!("the storage backend was opened again; writes go on"),
             }
-        });
+        }));
     }
 
     fn idle_check_interval(&self) -> Duration {
         (self.args.runtime.settings().session.idle_timeout / 4).clamp(FASTEST_IDLE_CHECK, SLOWEST_IDLE_CHECK)
     }
 
-    fn arm(&self, myself: &ActorRef<HousekeeperMsg>, tick: HousekeeperMsg) {
+    fn arm(&self, myself: &ActorRef<Mail<HousekeeperMsg>>, tick: HousekeeperMsg) {
         let delay = match tick {
             HousekeeperMsg::CheckStore => self.store_check,
             HousekeeperMsg::LogSize => self.args.runtime.settings().storage.size_log_interval,
@@ -91,10 +104,7 @@ impl HousekeeperState {
         };
         let gauges = Arc::clone(&self.args.gauges);
         // It ends by itself when the actor is gone.
-        drop(myself.send_after(delay, move || {
-            gauges.sent();
-            tick
-        }));
+        drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
     }
 }
 
@@ -103,15 +113,16 @@ impl HousekeeperState {
 pub(super) struct Housekeeper;
 
 impl Actor for Housekeeper {
-    type Msg = HousekeeperMsg;
+    type Msg = Mail<HousekeeperMsg>;
     type State = HousekeeperState;
     type Arguments = HousekeeperArgs;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<HousekeeperMsg>,
+        myself: ActorRef<Mail<HousekeeperMsg>>,
         args: HousekeeperArgs,
     ) -> Result<HousekeeperState, ActorProcessingErr> {
+        args.gauges.starting(&myself).await?;
         let state = HousekeeperState { args, store_check: STORE_CHECK };
         for tick in [HousekeeperMsg::CheckStore, HousekeeperMsg::LogSize, HousekeeperMsg::RetireIdle] {
             state.arm(&myself, tick);
@@ -121,11 +132,11 @@ impl Actor for Housekeeper {
 
     async fn handle(
         &self,
-        myself: ActorRef<HousekeeperMsg>,
-        message: HousekeeperMsg,
+        myself: ActorRef<Mail<HousekeeperMsg>>,
+        mail: Mail<HousekeeperMsg>,
         state: &mut HousekeeperState,
     ) -> Result<(), ActorProcessingErr> {
-        state.args.gauges.taken();
+        let message = mail.open(&myself).await?;
         match message {
             HousekeeperMsg::CheckStore => state.check_store(),
             HousekeeperMsg::LogSize => state.log_size().await,

@@ -1,34 +1,42 @@
 //! `RootSupervisor`: starts the singletons, restarts those that are lost, and gives up when one is lost
 //! too often: then the process ends with an error, and whoever runs it decides.
+//!
+//! Restart: never; when it is lost itself, its children end with it, and the process ends with an error. Shutdown:
+//! last of all actors.
+
+mod client;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kalamdb_commons::{Error, Result};
-use kalamdb_wire::ActorNode;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
+use super::TreeArgs;
+use super::admission::Admission;
 use super::budget::RestartBudget;
 use super::catalog::{CatalogActor, CatalogArgs, CatalogClient, CatalogMsg};
-use super::gauges::Gauges;
+use super::faults::Faults;
+use super::gauges::{Gauges, Mail, Named, cause};
 use super::housekeeper::{Housekeeper, HousekeeperArgs, HousekeeperMsg};
-use super::session::Admission;
 use super::sessions::{SessionIndex, SessionSupervisor, SessionsArgs, SessionsClient, SessionsMsg};
 use super::slot::Slot;
-use crate::StopReport;
 use crate::engine::Runtime;
+use crate::task::spawn_on;
+
+pub(super) use client::RootClient;
 
 /// A singleton lost more often within the window ends the process.
-const RESTARTS: usize = 5;
+pub(super) const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// How long one actor may take to drain when the tree stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// What it gets when the time is over: enough for an empty mailbox.
-const LEAST_DRAIN: Duration = Duration::from_millis(50);
+/// How long a restarted actor may take to come up.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The singletons, in the order they are started; they are stopped in the reverse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +48,16 @@ pub(super) enum Kind {
 
 const START_ORDER: [Kind; 3] = [Kind::Catalog, Kind::Sessions, Kind::Housekeeper];
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Catalog => "CatalogActor",
+            Self::Sessions => "SessionSupervisor",
+            Self::Housekeeper => "Housekeeper",
+        }
+    }
+}
+
 /// What outlives the actors: addresses, counters, the way to the door.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -48,48 +66,64 @@ pub(super) struct Shared {
     pub(super) sessions: Arc<Slot<SessionsMsg>>,
     pub(super) housekeeper: Arc<Slot<HousekeeperMsg>>,
     index: Arc<SessionIndex>,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
     gauges: Arc<Gauges>,
+    faults: Faults,
+    /// Held by the one DDL statement that runs, whatever becomes of the actor that began it.
+    ddl_turn: Arc<tokio::sync::Mutex<()>>,
     stopping: AtomicBool,
     failed: watch::Sender<Option<String>>,
 }
 
-#[cfg(test)]
 impl Shared {
-    /// Statements that run now.
-    pub(super) fn statements(&self) -> usize {
-        self.admission.running.len()
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
+    /// The tree is gone for good; the first reason is the one that counts.
+    fn fail(&self, reason: String) {
+        self.failed.send_if_modified(|failed| {
+            let is_first = failed.is_none();
+            failed.get_or_insert(reason);
+            is_first
+        });
+    }
+
+    #[cfg(test)]
     pub(super) fn has_failed(&self) -> bool {
         self.failed.borrow().is_some()
     }
 }
 
-/// How the tree is reached from outside.
-#[derive(Debug, Clone)]
-pub(super) struct RootClient {
-    actor: ActorRef<RootMsg>,
-    pub(super) shared: Arc<Shared>,
-    sessions: SessionsClient,
-}
-
 /// Starts the tree.
-pub(super) async fn start(runtime: Arc<Runtime>) -> Result<RootClient> {
-    let catalog = Arc::new(Slot::new());
+pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
+    let TreeArgs { runtime, bounds, faults } = args;
+    let gauges = |kind| Gauges::new(kind, faults.clone());
+    let catalog = Arc::new(Slot::new(gauges(Kind::Catalog.name())));
+    let client = CatalogClient::new(Arc::clone(&catalog));
     let shared = Arc::new(Shared {
-        admission: Arc::new(Admission::new(Arc::clone(&runtime), CatalogClient::new(Arc::clone(&catalog)))),
+        admission: Arc::new(Admission::new(Arc::clone(&runtime), client, bounds)),
         runtime,
         catalog,
-        sessions: Arc::new(Slot::new()),
-        housekeeper: Arc::new(Slot::new()),
+        sessions: Arc::new(Slot::new(gauges(Kind::Sessions.name()))),
+        housekeeper: Arc::new(Slot::new(gauges(Kind::Housekeeper.name()))),
         index: Arc::default(),
-        gauges: Gauges::new(),
+        gauges: gauges("RootSupervisor"),
+        faults: faults.clone(),
+        ddl_turn: Arc::default(),
         stopping: AtomicBool::new(false),
         failed: watch::Sender::new(None),
     });
-    let sessions = SessionsClient::new(Arc::clone(&shared.sessions), Arc::clone(&shared.index));
-    let (actor, _) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await.map_err(start_error)?;
+    let sessions = shared.sessions_client();
+    let (actor, ended) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await.map_err(start_error)?;
+    // Nobody supervises the root.
+    let watched = Arc::clone(&shared);
+    drop(spawn_on(&Handle::current(), "watch over the root", async move {
+        let _ = ended.await;
+        if !watched.is_stopping() {
+            watched.fail("the root of the actor tree was lost; the log has the details".to_owned());
+        }
+    }));
     Ok(RootClient { actor, shared, sessions })
 }
 
@@ -104,74 +138,9 @@ fn start_error(error: SpawnErr) -> Error {
     }
 }
 
-impl RootClient {
-    pub(super) fn sessions(&self) -> &SessionsClient {
-        &self.sessions
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        let shared = &self.shared;
-        shared.catalog.is_running() && shared.sessions.is_running() && shared.housekeeper.is_running()
-    }
-
-    pub(super) async fn failed(&self) -> String {
-        let mut failed = self.shared.failed.subscribe();
-        match failed.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
-            Ok(reason) => reason.unwrap_or_default(),
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Read from counters, no actor is asked: a stuck one is shown like any other.
-    pub(super) fn describe(&self, depth: Option<usize>, limit: usize) -> ActorNode {
-        let shared = &self.shared;
-        let depth = depth.unwrap_or(usize::MAX);
-        let mut root = shared.gauges.node("root", "RootSupervisor", Some(self.actor.get_status()));
-        if depth == 0 {
-            return root;
-        }
-        let mut sessions = shared.sessions.gauges().node("sessions", "SessionSupervisor", shared.sessions.status());
-        let (nodes, total) = self.sessions.nodes(if depth > 1 { limit } else { 0 });
-        sessions.children = nodes;
-        sessions.children_total = Some(total);
-        root.children = vec![
-            shared.catalog.gauges().node("catalog", "CatalogActor", shared.catalog.status()),
-            sessions,
-            shared.housekeeper.gauges().node("housekeeper", "Housekeeper", shared.housekeeper.status()),
-        ];
-        root
-    }
-
-    /// Stop order, steps 2 and 5 of the table: running statements, then the actors, children first.
-    pub(super) async fn stop(&self, deadline: Instant, report: &mut StopReport) {
-        let shared = &self.shared;
-        shared.stopping.store(true, Ordering::Release);
-        let running = &shared.admission.running;
-        running.close();
-        // Two thirds of the time to finish; then what is not committing is called off.
-        let left = deadline.saturating_duration_since(Instant::now());
-        if tokio::time::timeout(left * 2 / 3, running.wait()).await.is_err() {
-            report.warnings.push(format!("{} statements were called off", running.len()));
-            shared.admission.cancel.cancel();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, running.wait()).await.is_err() {
-                report.warnings.push(format!("{} statements had not ended", running.len()));
-            }
-        }
-        drain(shared.housekeeper.get(), "housekeeper", deadline, report).await;
-        drain(shared.sessions.get(), "sessions", deadline, report).await;
-        drain(shared.catalog.get(), "catalog", deadline, report).await;
-        drain(Some(self.actor.clone()), "root", deadline, report).await;
-    }
-}
-
-async fn drain<M: ractor::Message>(actor: Option<ActorRef<M>>, name: &str, deadline: Instant, report: &mut StopReport) {
-    let Some(actor) = actor else { return };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if actor.drain_and_wait(Some(DRAIN_TIMEOUT.min(left).max(LEAST_DRAIN))).await.is_err()
-        && actor.get_status() != ractor::ActorStatus::Stopped
-    {
-        report.warnings.push(format!("actor {name} did not drain"));
+impl Shared {
+    fn sessions_client(&self) -> SessionsClient {
+        SessionsClient::new(Arc::clone(&self.sessions), Arc::clone(&self.index), Arc::clone(&self.admission))
     }
 }
 
@@ -193,14 +162,25 @@ pub(super) enum RootMsg {
     },
 }
 
+impl Named for RootMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Respawn { .. } => "Respawn",
+        }
+    }
+}
+
 impl RootState {
-    async fn spawn(&mut self, myself: &ActorRef<RootMsg>, kind: Kind) -> std::result::Result<(), SpawnErr> {
+    async fn spawn(&mut self, myself: &ActorRef<Mail<RootMsg>>, kind: Kind) -> std::result::Result<(), SpawnErr> {
         let shared = &self.shared;
         let supervisor = myself.get_cell();
         let id = match kind {
             Kind::Catalog => {
-                let gauges = Arc::clone(shared.catalog.gauges());
-                let args = CatalogArgs { runtime: Arc::clone(&shared.runtime), gauges };
+                let args = CatalogArgs {
+                    runtime: Arc::clone(&shared.runtime),
+                    gauges: Arc::clone(shared.catalog.gauges()),
+                    turn: Arc::clone(&shared.ddl_turn),
+                };
                 let (actor, _) = Actor::spawn_linked(None, CatalogActor, args, supervisor).await?;
                 shared.catalog.fill(actor.clone());
                 actor.get_id()
@@ -210,6 +190,7 @@ impl RootState {
                     admission: Arc::clone(&shared.admission),
                     index: Arc::clone(&shared.index),
                     gauges: Arc::clone(shared.sessions.gauges()),
+                    faults: shared.faults.clone(),
                 };
                 let (actor, _) = Actor::spawn_linked(None, SessionSupervisor, args, supervisor).await?;
                 shared.sessions.fill(actor.clone());
@@ -219,7 +200,7 @@ impl RootState {
                 let args = HousekeeperArgs {
                     runtime: Arc::clone(&shared.runtime),
                     catalog: CatalogClient::new(Arc::clone(&shared.catalog)),
-                    sessions: SessionsClient::new(Arc::clone(&shared.sessions), Arc::clone(&shared.index)),
+                    sessions: shared.sessions_client(),
                     gauges: Arc::clone(shared.housekeeper.gauges()),
                 };
                 let (actor, _) = Actor::spawn_linked(None, Housekeeper, args, supervisor).await?;
@@ -231,31 +212,48 @@ impl RootState {
         Ok(())
     }
 
-    fn lost(&mut self, id: ActorId, reason: &str) -> Option<Kind> {
+    /// A child is gone; which, if it is to come back.
+    fn lost(&mut self, id: ActorId, why: &str) -> Option<Kind> {
         let kind = self.children.remove(&id)?;
         match kind {
-            Kind::Catalog => self.shared.catalog.clear(),
-            Kind::Sessions => self.shared.sessions.clear(),
-            Kind::Housekeeper => self.shared.housekeeper.clear(),
+            Kind::Catalog => self.shared.catalog.clear(why),
+            Kind::Sessions => self.shared.sessions.clear(why),
+            Kind::Housekeeper => self.shared.housekeeper.clear(why),
         }
-        if self.shared.stopping.load(Ordering::Acquire) {
+        if self.shared.is_stopping() {
             return None;
         }
-        tracing::error!(actor = ?kind, reason, "an actor was lost");
         Some(kind)
     }
 
+    /// Starts a child once more.
+    ///
+    /// # Errors
+    /// Why it does not come up.
+    async fn respawn(&mut self, myself: &ActorRef<Mail<RootMsg>>, kind: Kind) -> Result<()> {
+        match timeout(START_TIMEOUT, self.spawn(myself, kind)).await {
+            Ok(started) => started.map_err(start_error),
+            // An actor that did not come up in time is gone, too.
+            Err(_) => Err(Error::internal(format_args!("not up within {} s", START_TIMEOUT.as_secs()))),
+        }
+    }
+
     /// Arms the next restart, or gives up.
-    fn schedule(&mut self, myself: &ActorRef<RootMsg>, kind: Kind) -> Result<(), ActorProcessingErr> {
+    fn schedule(&mut self, myself: &ActorRef<Mail<RootMsg>>, kind: Kind, why: &str) -> Result<(), ActorProcessingErr> {
         let budget =
             self.budgets.entry(kind).or_insert_with(|| RestartBudget::new(RESTARTS, RESTART_WINDOW, FIRST_DELAY));
         let Some(delay) = budget.spend(Instant::now()) else {
-            let reason = format!("{kind:?} was lost {RESTARTS} times within {} s", RESTART_WINDOW.as_secs());
-            self.shared.failed.send_replace(Some(reason.clone()));
+            let reason = format!(
+                "{} was lost or did not start more than {RESTARTS} times within {} s; last: {why}",
+                kind.name(),
+                RESTART_WINDOW.as_secs()
+            );
+            self.shared.fail(reason.clone());
             return Err(reason.into());
         };
+        let gauges = Arc::clone(&self.shared.gauges);
         // It ends by itself when the supervisor is gone.
-        drop(myself.send_after(delay, move || RootMsg::Respawn { kind }));
+        drop(myself.send_after(delay, move || Mail::new(&gauges, RootMsg::Respawn { kind })));
         Ok(())
     }
 
@@ -273,11 +271,16 @@ impl RootState {
 pub(super) struct RootSupervisor;
 
 impl Actor for RootSupervisor {
-    type Msg = RootMsg;
+    type Msg = Mail<RootMsg>;
     type State = RootState;
     type Arguments = Arc<Shared>;
 
-    async fn pre_start(&self, myself: ActorRef<RootMsg>, shared: Arc<Shared>) -> Result<RootState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Mail<RootMsg>>,
+        shared: Arc<Shared>,
+    ) -> Result<RootState, ActorProcessingErr> {
+        shared.gauges.starting(&myself).await?;
         let mut state = RootState { shared, children: HashMap::new(), budgets: HashMap::new() };
         for kind in START_ORDER {
             match state.spawn(&myself, kind).await {
@@ -290,21 +293,27 @@ impl Actor for RootSupervisor {
 
     async fn handle(
         &self,
-        myself: ActorRef<RootMsg>,
-        message: RootMsg,
+        myself: ActorRef<Mail<RootMsg>>,
+        mail: Mail<RootMsg>,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
+        match mail.open(&myself).await? {
             RootMsg::Respawn { kind } => {
-                if state.shared.stopping.load(Ordering::Acquire) {
+                if state.shared.is_stopping() {
                     return Ok(());
                 }
-                state.gauges_of(kind).restarted();
-                if let Err(error) = state.spawn(&myself, kind).await {
-                    tracing::error!(actor = ?kind, %error, "an actor did not start");
-                    return state.schedule(&myself, kind);
+                match state.respawn(&myself, kind).await {
+                    Ok(()) => {
+                        state.gauges_of(kind).restarted();
+                        tracing::info!(actor = kind.name(), "actor restarted");
+                    }
+                    Err(error) => {
+                        tracing::error!(actor = kind.name(), %error, detail = error.detail, "an actor did not start");
+                        let why = format!("it did not start: {error}");
+                        state.gauges_of(kind).lost(why.clone());
+                        return state.schedule(&myself, kind, &why);
+                    }
                 }
-                tracing::info!(actor = ?kind, "actor restarted");
             }
         }
         Ok(())
@@ -312,21 +321,28 @@ impl Actor for RootSupervisor {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<RootMsg>,
+        myself: ActorRef<Mail<RootMsg>>,
         event: SupervisionEvent,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        let lost = match event {
-            SupervisionEvent::ActorFailed(who, error) => state.lost(who.get_id(), &error.to_string()),
+        state.shared.gauges.hears(&myself).await?;
+        let (id, why) = match event {
+            SupervisionEvent::ActorFailed(who, error) => {
+                tracing::error!(%error, "an actor failed");
+                (who.get_id(), cause(&error))
+            }
             SupervisionEvent::ActorTerminated(who, last_state, reason) => {
                 // It may hold what the successor needs.
                 drop(last_state);
-                state.lost(who.get_id(), reason.as_deref().unwrap_or("ended"))
+                (who.get_id(), reason.unwrap_or_else(|| "it ended".to_owned()))
             }
-            _ => None,
+            _ => return Ok(()),
         };
-        match lost {
-            Some(kind) => state.schedule(&myself, kind),
+        match state.lost(id, &why) {
+            Some(kind) => {
+                tracing::error!(actor = kind.name(), why, "an actor was lost");
+                state.schedule(&myself, kind, &why)
+            }
             None => Ok(()),
         }
     }

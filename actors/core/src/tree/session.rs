@@ -1,53 +1,30 @@
-//! `SessionActor`: one user's session. It admits the user's statements and starts each in a task of its
-//! own, which answers by itself, so a slow statement delays no other.
+//! `SessionActor`: one user's session. It starts each of the user's statements in a task of its own, which
+//! waits for its turn, runs, and answers by itself, so a slow statement delays no other.
 //!
-//! Its mailbox holds at most one message per request at the door; beyond `query.max_concurrent_per_user`
-//! running statements the tasks wait for their turn, `query.max_waiting` in all.
+//! Its mailbox holds at most one message per admitted request. Restart: it is not restarted; the user's next
+//! statement opens a new session, which takes over the places that statements of the lost one still hold. Shutdown: it
+//! starts what is in its mailbox, then ends; its tasks are waited for by the root.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use kalamdb_commons::{Error, ErrorCode};
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
-use super::catalog::CatalogClient;
-use super::gauges::Gauges;
-use crate::engine::{Runtime, run_request};
+use super::admission::{Admission, Admitted};
+use super::claim::Claim;
+use super::gauges::{Gauges, Mail, Named};
+use crate::engine::run_request;
 use crate::task::spawn_on;
 use crate::{SqlOutcome, SqlRequest};
-
-/// What all sessions share.
-#[derive(Debug)]
-pub(super) struct Admission {
-    pub(super) runtime: Arc<Runtime>,
-    pub(super) catalog: CatalogClient,
-    /// Running statements; closed when the server stops.
-    pub(super) running: tokio_util::task::TaskTracker,
-    /// Calls off what is not committing.
-    pub(super) cancel: CancellationToken,
-    waiting: AtomicUsize,
-}
-
-impl Admission {
-    pub(super) fn new(runtime: Arc<Runtime>, catalog: CatalogClient) -> Self {
-        Self {
-            runtime,
-            catalog,
-            running: tokio_util::task::TaskTracker::new(),
-            cancel: CancellationToken::new(),
-            waiting: AtomicUsize::new(0),
-        }
-    }
-}
 
 /// A session as others see it.
 #[derive(Debug)]
 pub(super) struct SessionHandle {
-    pub(super) actor: ActorRef<SessionMsg>,
+    pub(super) actor: ActorRef<Mail<SessionMsg>>,
     pub(super) shared: Arc<SessionShared>,
 }
 
@@ -56,23 +33,28 @@ pub(super) struct SessionHandle {
 pub(super) struct SessionShared {
     pub(super) gauges: Arc<Gauges>,
     slots: Arc<Semaphore>,
-    running: AtomicUsize,
+    tasks: AtomicUsize,
     last_active: Mutex<Instant>,
 }
 
 impl SessionShared {
-    pub(super) fn new(max_concurrent: usize) -> Arc<Self> {
+    pub(super) fn new(max_concurrent: usize, gauges: Arc<Gauges>) -> Arc<Self> {
         Arc::new(Self {
-            gauges: Gauges::new(),
+            gauges,
             slots: Arc::new(Semaphore::new(max_concurrent.clamp(1, Semaphore::MAX_PERMITS))),
-            running: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
             last_active: Mutex::new(Instant::now()),
         })
     }
 
-    /// Whether nothing runs, and nothing has for so long.
-    pub(super) fn is_idle_for(&self, limit: std::time::Duration) -> bool {
-        self.running.load(Ordering::Acquire) == 0 && self.last_active.lock().elapsed() >= limit
+    /// Whether nothing of it runs or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.load(Ordering::Acquire) == 0 && self.gauges.depth() == 0
+    }
+
+    /// Whether that has been so for so long.
+    pub(super) fn is_idle_for(&self, limit: Duration, now: Instant) -> bool {
+        self.is_idle() && now.duration_since(*self.last_active.lock()) >= limit
     }
 }
 
@@ -80,8 +62,10 @@ impl SessionShared {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: Arc<SqlRequest>,
-    /// Set before anything of it can have an effect.
-    pub(super) begun: Arc<AtomicBool>,
+    pub(super) admitted: Arc<Admitted>,
+    /// When its first statement ends unless it is committing.
+    pub(super) deadline: Instant,
+    pub(super) claim: Arc<Claim>,
     pub(super) reply: oneshot::Sender<SqlOutcome>,
 }
 
@@ -100,67 +84,74 @@ pub(super) enum SessionMsg {
         /// The request with the way back.
         job: Box<Job>,
     },
-    /// Fail, as a defect would.
-    #[cfg(test)]
-    Panic,
+}
+
+impl Named for SessionMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Run { .. } => "Run",
+        }
+    }
 }
 
 impl SessionArgs {
     fn run(&self, job: Job) {
-        let Job { request, begun, reply } = job;
-        if reply.is_closed() {
+        if job.reply.is_closed() {
             return;
         }
-        begun.store(true, Ordering::Release);
-        *self.shared.last_active.lock() = Instant::now();
-        self.shared.running.fetch_add(1, Ordering::AcqRel);
-        let (admission, shared) = (Arc::clone(&self.admission), Arc::clone(&self.shared));
+        job.claim.take_out();
+        let active = Active::begin(&self.shared);
+        let admission = Arc::clone(&self.admission);
         let token = self.admission.running.token();
-        let handle = self.admission.runtime.statements().clone();
-        spawn_on(&handle, "statement", async move {
+        let threads = self.admission.runtime.statements().clone();
+        drop(spawn_on(&threads, "statement", async move {
             // Both counts end with the task, however it ends.
             let _tracked = token;
-            let _active = Active(Arc::clone(&shared));
-            serve(&admission, &shared, request, reply).await;
-        });
+            serve(&admission, &active.0, job).await;
+        }));
     }
 }
 
-/// Counts a running statement down.
+/// Counts a task of the session.
 struct Active(Arc<SessionShared>);
+
+impl Active {
+    fn begin(shared: &Arc<SessionShared>) -> Self {
+        shared.tasks.fetch_add(1, Ordering::AcqRel);
+        *shared.last_active.lock() = Instant::now();
+        Self(Arc::clone(shared))
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
         *self.0.last_active.lock() = Instant::now();
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.tasks.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Waits for a turn, runs the request, answers. A client that went away calls off what is not committing.
-async fn serve(
-    admission: &Admission,
-    shared: &SessionShared,
-    request: Arc<SqlRequest>,
-    mut reply: oneshot::Sender<SqlOutcome>,
-) {
-    let permit = tokio::select! {
-        permit = turn(admission, shared) => permit,
+async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
+    let Job { request, admitted, deadline, claim, mut reply } = job;
+    shared.gauges.passes("turn");
+    let turn = tokio::select! {
+        turn = admission.turn(&shared.slots, &admitted) => turn,
         // Nobody waits for the answer: the place in the queue is somebody else's.
         () = reply.closed() => return,
     };
-    let _permit = match permit {
-        Ok(permit) => permit,
+    let _turn = match turn {
+        Ok(turn) => turn,
         Err(error) => {
             let _ = reply.send(SqlOutcome::refused(error));
             return;
         }
     };
-    if reply.is_closed() {
+    if !claim.begin() {
         return;
     }
+    shared.gauges.passes("begun");
     let cancel = admission.cancel.child_token();
-    let request = Arc::unwrap_or_clone(request);
-    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.catalog, request, &cancel));
+    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.catalog, &request, deadline, &cancel));
     let outcome = tokio::select! {
         outcome = &mut run => outcome,
         () = reply.closed() => {
@@ -168,46 +159,8 @@ async fn serve(
             run.await
         }
     };
+    shared.gauges.passes("done");
     let _ = reply.send(outcome);
-}
-
-async fn turn(admission: &Admission, shared: &SessionShared) -> Result<OwnedSemaphorePermit, Error> {
-    let slots = Arc::clone(&shared.slots);
-    if let Ok(permit) = Arc::clone(&slots).try_acquire_owned() {
-        return Ok(permit);
-    }
-    let settings = admission.runtime.settings();
-    let waiting = Waiting::enter(&admission.waiting);
-    if waiting.count > settings.query.max_waiting {
-        return Err(Error::new(ErrorCode::Overloaded, "too many statements wait already (query.max_waiting)"));
-    }
-    tokio::select! {
-        () = admission.cancel.cancelled() => Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down")),
-        permit = tokio::time::timeout(settings.server.request_timeout, slots.acquire_owned()) => match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Error::new(
-                ErrorCode::Timeout,
-                "the statement waited longer than server.request_timeout for its turn; nothing was changed",
-            )),
-        },
-    }
-}
-
-struct Waiting<'a> {
-    counter: &'a AtomicUsize,
-    count: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(counter: &'a AtomicUsize) -> Self {
-        Self { counter, count: counter.fetch_add(1, Ordering::AcqRel) + 1 }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.counter.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// See the module.
@@ -215,25 +168,27 @@ impl Drop for Waiting<'_> {
 pub(super) struct SessionActor;
 
 impl Actor for SessionActor {
-    type Msg = SessionMsg;
+    type Msg = Mail<SessionMsg>;
     type State = SessionArgs;
     type Arguments = SessionArgs;
 
-    async fn pre_start(&self, _: ActorRef<SessionMsg>, args: SessionArgs) -> Result<SessionArgs, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Mail<SessionMsg>>,
+        args: SessionArgs,
+    ) -> Result<SessionArgs, ActorProcessingErr> {
+        args.shared.gauges.starting(&myself).await?;
         Ok(args)
     }
 
     async fn handle(
         &self,
-        _: ActorRef<SessionMsg>,
-        message: SessionMsg,
+        myself: ActorRef<Mail<SessionMsg>>,
+        mail: Mail<SessionMsg>,
         state: &mut SessionArgs,
     ) -> Result<(), ActorProcessingErr> {
-        state.shared.gauges.taken();
-        match message {
+        match mail.open(&myself).await? {
             SessionMsg::Run { job } => state.run(*job),
-            #[cfg(test)]
-            SessionMsg::Panic => panic!("asked to"),
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! The address of a singleton: stable for its callers, whatever becomes of the actor behind it.
 
-use kalamdb_commons::{Error, ErrorCode, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kalamdb_commons::{Error, ErrorCode};
 use ractor::rpc::CallResult;
 use ractor::{ActorRef, ActorStatus, Message, RpcReplyPort};
 use tokio::sync::watch;
-use tokio::time::{Duration, timeout};
+use tokio::time::timeout;
 
-use super::gauges::Gauges;
+use super::gauges::{Gauges, Mail, Named};
 
 /// How long a caller waits for an actor that is being restarted.
 const RESTART_WAIT: Duration = Duration::from_secs(5);
@@ -14,28 +17,41 @@ const RESTART_WAIT: Duration = Duration::from_secs(5);
 /// See the module. Its writer is the actor's supervisor.
 #[derive(Debug)]
 pub(super) struct Slot<M: Message> {
-    actor: watch::Sender<Option<ActorRef<M>>>,
-    gauges: std::sync::Arc<Gauges>,
+    actor: watch::Sender<Option<ActorRef<Mail<M>>>>,
+    gauges: Arc<Gauges>,
 }
 
-impl<M: Message> Slot<M> {
-    pub(super) fn new() -> Self {
-        Self { actor: watch::Sender::new(None), gauges: Gauges::new() }
+/// Why a question has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The actor was not there, and did not come back in time.
+    Absent,
+    /// The actor ended with the question in its mailbox or in work.
+    Dropped,
+    /// It did not answer in time.
+    Late,
+}
+
+impl<M: Message + Named> Slot<M> {
+    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+        Self { actor: watch::Sender::new(None), gauges }
     }
 
-    pub(super) fn fill(&self, actor: ActorRef<M>) {
+    pub(super) fn fill(&self, actor: ActorRef<Mail<M>>) {
         self.actor.send_replace(Some(actor));
     }
 
-    pub(super) fn clear(&self) {
+    /// The actor was lost, and why.
+    pub(super) fn clear(&self, why: &str) {
+        self.gauges.lost(why);
         self.actor.send_replace(None);
     }
 
-    pub(super) fn gauges(&self) -> &std::sync::Arc<Gauges> {
+    pub(super) fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
     }
 
-    pub(super) fn get(&self) -> Option<ActorRef<M>> {
+    pub(super) fn get(&self) -> Option<ActorRef<Mail<M>>> {
         self.actor.borrow().clone()
     }
 
@@ -44,55 +60,63 @@ impl<M: Message> Slot<M> {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.status(), Some(ActorStatus::Running))
+        self.status().is_some_and(takes_messages)
     }
 
     /// The actor, waited for while it is being restarted.
-    async fn present(&self) -> Result<ActorRef<M>> {
+    async fn present(&self) -> Result<ActorRef<Mail<M>>, Lost> {
         let mut receiver = self.actor.subscribe();
-        let found = timeout(RESTART_WAIT, receiver.wait_for(Option::is_some)).await;
-        match found {
-            Ok(Ok(actor)) => actor.clone().ok_or_else(restarting),
-            _ => Err(restarting()),
+        // One that was lost is in the slot until its supervisor has heard of it.
+        let is_there =
+            |actor: &Option<ActorRef<Mail<M>>>| actor.as_ref().is_some_and(|actor| takes_messages(actor.get_status()));
+        match timeout(RESTART_WAIT, receiver.wait_for(is_there)).await {
+            Ok(Ok(actor)) => actor.clone().ok_or(Lost::Absent),
+            _ => Err(Lost::Absent),
         }
     }
 
     /// Sends a message that nobody waits for; lost if the actor is not there.
     pub(super) fn cast(&self, message: M) {
         let Some(actor) = self.get() else { return };
-        self.gauges.sent();
-        if actor.send_message(message).is_err() {
-            self.gauges.unsent();
-        }
+        // What cannot be sent counts no longer as waiting once it is dropped.
+        let _ = actor.send_message(Mail::new(&self.gauges, message));
     }
 
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`ErrorCode::Overloaded`] when the actor was not there (nothing happened);
-    /// [`ErrorCode::Timeout`] and [`ErrorCode::Internal`], outcome unknown, when it took the message and gave
-    /// no answer.
-    pub(super) async fn call<T: Send + 'static>(
+    /// [`Lost::Absent`]: the actor never had the question; otherwise it may have begun with it.
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         make: impl FnOnce(RpcReplyPort<T>) -> M,
         limit: Duration,
-    ) -> Result<T> {
+    ) -> Result<T, Lost> {
         let actor = self.present().await?;
-        self.gauges.sent();
-        match actor.call(make, Some(limit)).await {
+        match actor.call(|reply| Mail::new(&self.gauges, make(reply)), Some(limit)).await {
             Ok(CallResult::Success(answer)) => Ok(answer),
-            Ok(CallResult::Timeout) => {
-                Err(Error::new(ErrorCode::Timeout, "the server did not get to it in time").outcome_unknown())
+            Ok(CallResult::Timeout) => Err(Lost::Late),
+            Ok(CallResult::SenderError) => {
+                gone(&actor).await;
+                Err(Lost::Dropped)
             }
-            Ok(CallResult::SenderError) => Err(Error::internal("an actor ended before it answered").outcome_unknown()),
-            Err(_) => {
-                self.gauges.unsent();
-                Err(restarting())
-            }
+            Err(_) => Err(Lost::Absent),
         }
     }
 }
 
-fn restarting() -> Error {
+/// Waits until an actor that has dropped a message is gone. While it goes down it still takes messages, and drops them,
+/// too: whoever asks again at once may ask the same one.
+pub(super) async fn gone<M: Message>(actor: &ActorRef<M>) {
+    // One that hangs in its end is none to wait for.
+    let _ = actor.wait(Some(RESTART_WAIT)).await;
+}
+
+/// Whether an actor with this status takes messages: also one that is still coming up.
+pub(super) fn takes_messages(status: ActorStatus) -> bool {
+    status < ActorStatus::Draining
+}
+
+/// The answer to a request that found a part of the tree missing; nothing of it has begun.
+pub(super) fn restarting() -> Error {
     Error::new(ErrorCode::Overloaded, "a part of the server is being restarted: try again")
 }

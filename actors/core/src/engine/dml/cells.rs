@@ -157,12 +157,14 @@ pub(super) fn check_not_null(schema: &TableSchema, row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// `query.max_write_bytes`
+/// `query.max_write_bytes`, and the rows' share of `query.memory_limit`.
 pub(super) fn check_size(context: &StatementContext, rows: &[Row]) -> Result<()> {
     let bytes: u64 = rows.iter().flatten().map(size_of).sum();
     let most = context.runtime.settings().query.max_write_bytes;
     if bytes <= most {
-        return Ok(());
+        let cells = rows.iter().map(Vec::len).sum::<usize>() as u64;
+        // Twice: the batch that is written is a copy.
+        return context.reserve_rows(2 * (bytes + cells * std::mem::size_of::<Value>() as u64));
     }
     Err(Error::new(
         ErrorCode::ResourcesExhausted,

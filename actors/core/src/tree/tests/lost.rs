@@ -1,0 +1,140 @@
+//! Every actor below the root is made to fail in every way at every message, under load.
+
+use std::time::Duration;
+
+use kalamdb_commons::ErrorCode;
+use tokio::task::JoinSet;
+
+use super::fixture::{Fixture, eventually, user};
+use super::journal::Load;
+use crate::tree::failures::FAILURES;
+use crate::tree::faults::Fault;
+
+/// How often each fault happens in one run: less than the budget.
+const TIMES: usize = 2;
+
+/// Ticks come fast, so that they can be failed at.
+async fn fixture() -> Fixture {
+    Fixture::start_with(
+        |settings| {
+            settings.session.idle_timeout = Duration::from_millis(400);
+            settings.storage.size_log_interval = Duration::from_millis(50);
+        },
+        |_| {},
+    )
+    .await
+}
+
+/// Lets a singleton fail at one of its messages in every way; it comes back each time and nothing is lost.
+async fn singleton_fails(name: &str, kind: &'static str, moment: &'static str) {
+    for fault in Fault::ALL {
+        let fixture = fixture().await;
+        let load = Load::start(&fixture).await.with_visitors().with_ddl();
+        load.goes_on(5).await;
+        fixture.faults.arm(kind, moment, (1, TIMES), fault);
+        eventually("the faults happen", || fixture.faults.fired() == TIMES).await;
+        eventually("the actor is back", || fixture.tree.is_up() && fixture.node(name).restarts == TIMES as u64).await;
+        load.goes_on(20).await;
+        load.check().await;
+        fixture.is_whole().await;
+        let node = fixture.node(name);
+        assert_eq!((node.state.as_str(), node.restarts), ("running", TIMES as u64), "{kind} {moment} {fault:?}");
+        let last_error = node.last_error.unwrap_or_else(|| panic!("{kind} {moment} {fault:?}: no last error"));
+        assert!(!last_error.contains("of the test"), "no internals: {last_error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_actor_at_a_statement() {
+    singleton_fails("catalog", "CatalogActor", "Apply").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_supervisor_at_a_new_session() {
+    singleton_fails("sessions", "SessionSupervisor", "Open").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_supervisor_at_a_tick() {
+    singleton_fails("sessions", "SessionSupervisor", "RetireIdle").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_supervisor_at_news_of_a_session() {
+    singleton_fails("sessions", "SessionSupervisor", "event").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_each_tick() {
+    singleton_fails("housekeeper", "Housekeeper", "RetireIdle").await;
+    singleton_fails("housekeeper", "Housekeeper", "LogSize").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_at_a_statement() {
+    for fault in Fault::ALL {
+        // No session retires: each has its count to the end.
+        let fixture = Fixture::start().await;
+        let load = Load::start(&fixture).await.with_ddl();
+        load.goes_on(5).await;
+        fixture.faults.arm("SessionActor", "Run", (1, TIMES), fault);
+        eventually("the faults happen", || fixture.faults.fired() == TIMES).await;
+        load.goes_on(40).await;
+        load.check().await;
+        fixture.is_whole().await;
+        let sessions = fixture.node("sessions");
+        assert_eq!(sessions.restarts, 0, "the supervisor stays");
+        let restarts: u64 = sessions.children.iter().map(|session| session.restarts).sum();
+        assert_eq!(restarts, TIMES as u64, "{fault:?}: {sessions:?}");
+        let told = sessions.children.iter().filter_map(|session| session.last_error.as_ref());
+        assert!(told.clone().count() > 0 && told.clone().all(|text| !text.contains("of the test")), "{sessions:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_fails_too_often_is_its_users_matter_only() {
+    let fixture = Fixture::start().await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    for _ in 0..FAILURES {
+        assert_eq!(fixture.rows("ann", "SELECT * FROM t").await, 1);
+        let session = fixture.tree.root.sessions().session_of(&user("ann")).expect("a session");
+        session.actor.kill();
+        let gone = || fixture.tree.root.sessions().session_of(&user("ann")).is_none();
+        eventually("the session is buried", gone).await;
+    }
+    let refused = fixture.error("ann", "SELECT 1").await;
+    assert_eq!(refused.code, ErrorCode::Overloaded);
+    let wait = refused.retry_after.expect("it says how long");
+    assert!((Duration::from_secs(30)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
+    assert_eq!(fixture.rows("bob", "SELECT 1").await, 1, "another user does not notice");
+    assert!(!fixture.tree.root.shared.has_failed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_a_lost_session_keep_their_users_places() {
+    let fixture = Fixture::start_with(|settings| settings.query.max_concurrent_per_user = 1, |_| {}).await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
+    let sessions = fixture.tree.root.sessions().clone();
+    for lose in ["the session", "the supervisor"] {
+        let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+        let first = JoinSet::from_iter([{
+            let fixture = fixture.clone();
+            async move { fixture.rows("ann", "INSERT INTO t VALUES (1)").await }
+        }]);
+        eventually("it runs", || fixture.tree.root.shared.admission.running.len() == 1).await;
+        let before = sessions.session_of(&user("ann")).expect("a session");
+        match lose {
+            "the session" => before.actor.kill(),
+            _ => fixture.tree.root.shared.sessions.get().expect("it runs").kill(),
+        }
+        eventually("it is lost", || before.actor.get_status() == ractor::ActorStatus::Stopped).await;
+        let second = JoinSet::from_iter([{
+            let fixture = fixture.clone();
+            async move { fixture.rows("ann", "SELECT 1").await }
+        }]);
+        eventually("the next one waits for its place", || fixture.tree.root.shared.admission.waiting() == 1).await;
+        drop(gate);
+        assert_eq!((first.join_all().await, second.join_all().await), (vec![1], vec![1]), "{lose}");
+        fixture.is_whole().await;
+    }
+}

@@ -1,0 +1,90 @@
+//! Idle sessions go, and what is sent meanwhile runs once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::fixture::{Fixture, eventually, user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_retires_and_comes_back() {
+    let fixture =
+        Fixture::start_with(|settings| settings.session.idle_timeout = Duration::from_millis(200), |_| {}).await;
+    fixture.rows("ann", "SELECT 1").await;
+    let sessions = fixture.tree.root.sessions();
+    let session = sessions.session_of(&user("ann")).expect("a session");
+    eventually("the session retires", || sessions.session_of(&user("ann")).is_none()).await;
+    eventually("its actor ends", || session.actor.get_status() == ractor::ActorStatus::Stopped).await;
+    assert_eq!(fixture.rows("ann", "SELECT 1").await, 1);
+    assert_eq!(fixture.node("session/ann").restarts, 0, "retiring is no failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_a_running_statement_does_not_retire() {
+    let fixture = Fixture::start_with(|settings| settings.session.idle_timeout = Duration::ZERO, |_| {}).await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
+    let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+    let running = {
+        let fixture = fixture.clone();
+        JoinSet::from_iter([async move { fixture.rows("ann", "INSERT INTO t VALUES (1)").await }])
+    };
+    let shared = &fixture.tree.root.shared;
+    eventually("it runs", || shared.admission.running.len() == 1).await;
+    let ticks = fixture.node("sessions").messages_handled;
+    eventually("sessions were looked at", || {
+        fixture.tree.root.sessions().retire_idle();
+        fixture.node("sessions").messages_handled > ticks + 3
+    })
+    .await;
+    assert!(fixture.tree.root.sessions().session_of(&user("ann")).is_some());
+    drop(gate);
+    assert_eq!(running.join_all().await, [1]);
+}
+
+/// Sessions are retired all the time while their users send statements.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_sent_while_sessions_retire_run_exactly_once() {
+    const USERS: usize = 4;
+    const STATEMENTS: usize = 150;
+    let fixture = Fixture::start_with(|settings| settings.session.idle_timeout = Duration::ZERO, |_| {}).await;
+    fixture.rows("admin", "CREATE USER TABLE t (id BIGINT)").await;
+    let (done, retired) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut retiring = JoinSet::new();
+    {
+        let (fixture, done, retired) = (fixture.clone(), Arc::clone(&done), Arc::clone(&retired));
+        retiring.spawn(async move {
+            while !done.load(Ordering::Acquire) {
+                let before = fixture.node("sessions");
+                fixture.tree.root.sessions().retire_idle();
+                eventually("the supervisor looks", || {
+                    let node = fixture.node("sessions");
+                    retired.fetch_max(usize::from(node.children.len() < before.children.len()), Ordering::AcqRel);
+                    node.messages_handled > before.messages_handled
+                })
+                .await;
+            }
+        });
+    }
+    let mut users = JoinSet::new();
+    for number in 0..USERS {
+        let fixture = fixture.clone();
+        users.spawn(async move {
+            let name = format!("user{number}");
+            for id in 0..STATEMENTS {
+                assert_eq!(fixture.rows(&name, &format!("INSERT INTO t VALUES ({id})")).await, 1);
+            }
+            name
+        });
+    }
+    let names = users.join_all().await;
+    done.store(true, Ordering::Release);
+    retiring.join_all().await;
+    assert_eq!(retired.load(Ordering::Acquire), 1, "no session ever retired: the test tests nothing");
+    for name in names {
+        assert_eq!(fixture.rows(&name, "SELECT id FROM t").await, STATEMENTS as u64);
+        assert_eq!(fixture.rows(&name, "SELECT DISTINCT id FROM t").await, STATEMENTS as u64);
+    }
+    fixture.is_whole().await;
+}
