@@ -23,7 +23,7 @@ impl Held {
         let fixture = Fixture::start_with(change, narrow).await;
         fixture.rows("ann", "CREATE USER TABLE t (id BIGINT, v TEXT)").await;
         fixture.is_whole().await;
-        let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+        let gate = fixture.runtime.store().committer.close_gate(fixture.table("t")).await;
         Self { fixture, gate, statements: JoinSet::new() }
     }
 

@@ -116,7 +116,7 @@ async fn statements_of_a_lost_session_keep_their_users_places() {
     fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
     let sessions = fixture.tree.root.sessions().clone();
     for lose in ["the session", "the supervisor"] {
-        let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+        let gate = fixture.runtime.store().committer.close_gate(fixture.table("t")).await;
         let first = JoinSet::from_iter([{
             let fixture = fixture.clone();
             async move { fixture.rows("ann", "INSERT INTO t VALUES (1)").await }

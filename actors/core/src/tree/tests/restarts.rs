@@ -50,7 +50,7 @@ async fn an_actor_that_never_comes_up_ends_the_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalog_that_cannot_be_read_ends_the_process_and_says_why() {
     let fixture = Fixture::start().await;
-    fixture.runtime.backend().close().await.expect("it closes");
+    fixture.runtime.store().backend.close().await.expect("it closes");
     fixture.tree.root.shared.catalog.get().expect("it runs").kill();
     let reason = fixture.tree.failed().await;
     assert!(reason.contains("CatalogActor") && reason.contains("is closed"), "{reason}");
@@ -105,7 +105,7 @@ async fn a_catalog_actor_lost_in_the_middle_leaves_its_statement_whole() {
     let fixture = Fixture::start().await;
     fixture.rows("ann", "CREATE USER TABLE t (id BIGINT); CREATE USER TABLE u (id BIGINT)").await;
     let shared = Arc::clone(&fixture.tree.root.shared);
-    let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+    let gate = fixture.runtime.store().committer.close_gate(fixture.table("t")).await;
     let mut statements = JoinSet::new();
     let mut send = |sql: &'static str| {
         let asking = fixture.clone();

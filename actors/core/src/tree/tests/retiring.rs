@@ -25,7 +25,7 @@ async fn an_idle_session_retires_and_comes_back() {
 async fn a_session_with_a_running_statement_does_not_retire() {
     let fixture = Fixture::start_with(|settings| settings.session.idle_timeout = Duration::ZERO, |_| {}).await;
     fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
-    let gate = fixture.runtime.committer().close_gate(fixture.table("t")).await;
+    let gate = fixture.runtime.store().committer.close_gate(fixture.table("t")).await;
     let running = {
         let fixture = fixture.clone();
         JoinSet::from_iter([async move { fixture.rows("ann", "INSERT INTO t VALUES (1)").await }])
