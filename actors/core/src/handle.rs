@@ -229,7 +229,7 @@ impl Engine {
         self.runtime.refuse_new();
         let mut report = StopReport::default();
         self.tree.stop(deadline, &mut report).await;
-        self.runtime.close(&mut report).await;
+        self.runtime.close(deadline, &mut report).await;
         report
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use kalamdb_commons::{Error, ErrorCode};
+use kalamdb_commons::{Error, ErrorCode, Outcome};
 use kalamdb_core::AnswerMemory;
 use kalamdb_wire::{ErrorBody, StatementResult};
 use warp::reply::Response;
@@ -62,7 +62,7 @@ pub(super) fn failure(
     let body = ErrorBody::new(error, statement, results).to_json();
     let mut response = json(status_of(error.code), counted(body, memory));
     let headers = response.headers_mut();
-    if response_may_be_retried(error.code) {
+    if may_be_retried(error) {
         // Whole seconds, rounded up: earlier would be too early.
         let wait = error.retry_after.unwrap_or(RETRY_AFTER).as_millis().div_ceil(1000);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait).unwrap_or(u64::MAX)));
@@ -82,8 +82,9 @@ fn status_of(code: ErrorCode) -> StatusCode {
     StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn response_may_be_retried(code: ErrorCode) -> bool {
-    status_of(code) == StatusCode::SERVICE_UNAVAILABLE
+/// Whoever tries again a write whose fate is not known may write it twice.
+fn may_be_retried(error: &Error) -> bool {
+    status_of(error.code) == StatusCode::SERVICE_UNAVAILABLE && error.outcome == Outcome::NothingChanged
 }
 
 fn log(error: &Error, request_id: &RequestId) {
@@ -135,6 +136,8 @@ mod tests {
             assert_eq!(answer(code).headers()[header::RETRY_AFTER], "1", "{code}");
         }
         assert!(!answer(ErrorCode::Timeout).headers().contains_key(header::RETRY_AFTER));
+        let unknown = refusal(&Error::new(ErrorCode::Overloaded, "no").outcome_unknown(), &RequestId::new());
+        assert!(!unknown.headers().contains_key(header::RETRY_AFTER), "it may have been written");
         assert_eq!(answer(ErrorCode::Unauthorized).headers()[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(answer(ErrorCode::BodyTooLarge).headers()[CONNECTION], "close");
         assert_eq!(answer(ErrorCode::RequestTimeout).headers()[CONNECTION], "close");

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use kalamdb_commons::Family;
 
 pub use memory::MemoryBackend;
-pub use registry::{BackendOptions, BackendRegistry, OpenedBackend};
+pub use registry::{BackendOptions, BackendRegistry, IfMissing, OpenedBackend};
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::{RocksDbBackend, RocksDbOptions};
 
@@ -239,7 +239,7 @@ pub trait Snapshot: Send + Sync + fmt::Debug {
 ///
 /// Reads see every batch whose [`write`](Self::write) returned before they began. Batches are atomic,
 /// a crash included, and survive a crash in the order they were written: if one is there, all before
-/// it are.
+/// it are. What a backend shows when it was just opened is durable: a power cut takes none of it back.
 #[async_trait]
 pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// The backend's name as in `storage.backend`; written into the data directory.
@@ -260,8 +260,8 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// Applies a batch; on return it is readable and as durable as asked.
     ///
     /// # Errors
-    /// [`StoreError`]; after an error of a `Synced` write the outcome is unknown until the backend is
-    /// opened again.
+    /// [`StoreError::Closed`] and [`StoreError::Poisoned`]: nothing was changed. After any other error the
+    /// outcome is unknown until the backend is opened again.
     ///
     /// # Cancel safety
     /// Not safe: a dropped call may or may not have written. Callers run it in a task that ends.

@@ -42,7 +42,7 @@ use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
 use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use acknowledge::{Queue, Written};
-use sequence::Sequence;
+use sequence::{NoNumbers, Sequence};
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
 const LOCK_STRIPES: usize = 1024;
@@ -77,8 +77,9 @@ pub struct Committer {
     stripes: Vec<AsyncMutex<()>>,
     hasher: RandomState,
     gates: DashMap<TableId, Arc<RwLock<()>>>,
+    sequence: Sequence,
     /// Serialises "take `_seq`s, write": the order of both is one order.
-    writer: AsyncMutex<Sequence>,
+    writer: AsyncMutex<()>,
     /// The newest write that was begun. Changed with `writer` held.
     begun: AtomicU64,
     written: watch::Sender<Ticket>,
@@ -103,7 +104,8 @@ impl Committer {
             stripes: (0..LOCK_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             hasher: RandomState::new(),
             gates: DashMap::new(),
-            writer: AsyncMutex::new(sequence),
+            sequence,
+            writer: AsyncMutex::default(),
             begun: AtomicU64::new(0),
             written: watch::Sender::new(Ticket(0)),
             synced: watch::Sender::new(Ticket(0)),
@@ -146,7 +148,8 @@ impl Committer {
         PartitionGuard { committer: self, partition, _gate: gate, _lock: stripe.lock().await }
     }
 
-    /// Writes a batch that is not about rows (the catalog), synced, in order with all others.
+    /// Writes a batch that is not about rows (the catalog), in order with all others; it is synced on return, in
+    /// either mode. Nothing is held while it waits for that.
     ///
     /// # Errors
     /// [`ErrorCode::StorageUnavailable`]; the error says whether its outcome is known.
@@ -154,9 +157,32 @@ impl Committer {
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
     pub async fn write_synced(&self, batch: Batch) -> Result<()> {
-        let _writer = self.writer.lock().await;
-        self.check_poison()?;
-        self.backend.write(batch, Durability::Synced).await.map_err(|error| self.poison(error))
+        let acknowledgement = {
+            let _writer = self.writer.lock().await;
+            self.check_writable()?;
+            let ticket = self.next_ticket();
+            self.write(batch, Written { ticket, last_seq: None }).await?
+        };
+        match self.mode {
+            SyncMode::Sync => acknowledgement.wait().await,
+            SyncMode::Buffered => self.backend.sync().await.map_err(|error| self.poison(error).outcome_unknown()),
+        }
+    }
+
+    /// With the writer held, as is what follows.
+    fn next_ticket(&self) -> Ticket {
+        Ticket(self.begun.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    async fn write(&self, batch: Batch, written: Written) -> Result<Acknowledgement> {
+        self.backend.write(batch, Durability::Logged).await.map_err(|error| self.poison(error))?;
+        // With the writer held still: the order of the queue is that of the writes (CM-5).
+        let acknowledgement = match self.mode {
+            SyncMode::Sync => self.queue.push(written),
+            SyncMode::Buffered => self.queue.publish(written),
+        };
+        self.written.send_replace(written.ticket);
+        Ok(acknowledgement)
     }
 
     /// Up to where a snapshot taken before this call may show writes: what [`wait_visible`](Self::wait_visible)
@@ -196,21 +222,34 @@ impl Committer {
             if *synced.borrow_and_update() >= ticket {
                 return Ok(());
             }
-            self.check_poison()?;
+            self.check_writable()?;
             if synced.changed().await.is_err() {
                 return Err(unavailable());
             }
         }
     }
 
-    /// A block that could not be reserved poisons like any other write; the statement itself wrote nothing.
-    async fn take_seqs(&self, sequence: &mut Sequence, count: usize) -> Result<Vec<Seq>> {
-        if !sequence.has(count) {
-            let until = sequence.next_block(count)?;
-            let reserved = sequence.reserve(self.backend.as_ref(), until).await;
-            reserved.map_err(|error| Error { outcome: Outcome::NothingChanged, ..self.poison(error) })?;
+    /// Numbers that could not be reserved poison like any other failed write; the statement itself wrote nothing.
+    async fn take_seqs(&self, count: usize) -> Result<Vec<Seq>> {
+        self.sequence.take(self.backend.as_ref(), count).await.map_err(|why| self.without_numbers(why))
+    }
+
+    /// Reserves the next numbers in good time.
+    async fn reserve_ahead(&self) {
+        if !self.sequence.is_low() {
+            return;
         }
-        Ok(sequence.take(count))
+        if let Err(why) = self.sequence.reserve(self.backend.as_ref(), 0).await {
+            let error = self.without_numbers(why);
+            tracing::error!(error = error.detail.as_deref().unwrap_or(&error.message), "no numbers for rows");
+        }
+    }
+
+    fn without_numbers(&self, why: NoNumbers) -> Error {
+        match why {
+            NoNumbers::UsedUp(error) => error,
+            NoNumbers::Failed(error) => Error { outcome: Outcome::NothingChanged, ..self.poison(error) },
+        }
     }
 
     /// Whether writes are refused since a write or sync failed.
@@ -219,7 +258,11 @@ impl Committer {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    fn check_poison(&self) -> Result<()> {
+    /// That nothing has failed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageUnavailable`].
+    pub fn check_writable(&self) -> Result<()> {
         if self.is_poisoned() { Err(unavailable()) } else { Ok(()) }
     }
 
@@ -262,7 +305,7 @@ impl PartitionGuard<'_> {
     /// Not safe: run it in a task that ends by itself.
     pub async fn commit(&self, changes: Changes) -> Result<Committed, CommitError> {
         let committer = self.committer;
-        committer.check_poison()?;
+        committer.check_writable()?;
         let record = self.record().await?;
         if changes.base.is_some_and(|base| base != record.last_seq) {
             return Err(CommitError::Stale);
@@ -272,27 +315,16 @@ impl PartitionGuard<'_> {
             return Ok(Committed { seqs: Vec::new(), acknowledgement: None });
         }
 
-        let mut sequence = committer.writer.lock().await;
-        committer.check_poison()?;
-        let seqs = committer.take_seqs(&mut sequence, changes.rows.len()).await?;
+        let _writer = committer.writer.lock().await;
+        committer.check_writable()?;
+        let seqs = committer.take_seqs(changes.rows.len()).await?;
         let batch = batch::encode(&self.partition, &changes, &premises, &seqs, record);
-        let ticket = Ticket(committer.begun.fetch_add(1, Ordering::AcqRel) + 1);
+        let ticket = committer.next_ticket();
         // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
         if committer.mode == SyncMode::Sync {
             committer.unsynced.lock().insert(self.partition.clone(), ticket);
         }
-        committer
-            .backend
-            .write(batch, Durability::Logged)
-            .await
-            .map_err(|error| CommitError::Refused(committer.poison(error)))?;
-        // With the writer held still: the order of the queue is that of the writes (CM-5).
-        let written = Written { ticket, last_seq: seqs.last().copied().unwrap_or_default() };
-        let acknowledgement = match committer.mode {
-            SyncMode::Sync => committer.queue.push(written),
-            SyncMode::Buffered => committer.queue.publish(written),
-        };
-        committer.written.send_replace(ticket);
+        let acknowledgement = committer.write(batch, Written { ticket, last_seq: seqs.last().copied() }).await?;
         Ok(Committed { seqs, acknowledgement: Some(acknowledgement) })
     }
 

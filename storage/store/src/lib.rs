@@ -9,8 +9,8 @@ mod error;
 pub mod identity;
 
 pub use backend::{
-    BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, Partition,
-    ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
+    BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, IfMissing, KeyRange, MemoryBackend,
+    Partition, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
 };
 #[cfg(feature = "rocksdb")]
 pub use backend::{RocksDbBackend, RocksDbOptions};

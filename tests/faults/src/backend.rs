@@ -112,7 +112,8 @@ impl StorageBackend for UnstableBackend {
         self.log(batch, durability).await?;
         match durability {
             Durability::Logged => Ok(()),
-            Durability::Synced => self.sync().await,
+            // It is in the log by now: what a failed sync leaves of it only the next open tells.
+            Durability::Synced => self.sync().await.map_err(|_| broken("sync")),
         }
     }
 

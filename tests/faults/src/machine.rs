@@ -106,20 +106,29 @@ impl Machine {
     /// [`StoreError::Directory`] while another backend runs on it; [`StoreError::Backend`] where
     /// [`Faults`] says so.
     pub async fn boot(&self) -> Result<Arc<dyn StorageBackend>, StoreError> {
+        let life = self.0.cuts.load(Ordering::Acquire);
+        self.boot_in(life).await
+    }
+
+    /// Nothing if the power was cut since the life that this is for began.
+    async fn boot_in(&self, life: u64) -> Result<Arc<dyn StorageBackend>, StoreError> {
         self.0.faults.check_open()?;
         let live = MemoryBackend::new();
-        {
-            let disk = self.0.disk.lock().await;
-            copy(&disk, &live).await?;
-        }
+        // Held until it runs: a cut that comes meanwhile waits, and then finds it running.
+        let disk = self.0.disk.lock().await;
+        copy(&disk, &live).await?;
         let powered = Arc::new(Powered::new(live));
         {
             let mut running = self.0.running.lock();
+            if self.0.cuts.load(Ordering::Acquire) != life {
+                return Err(StoreError::Directory("the power is off".to_owned()));
+            }
             if running.as_ref().is_some_and(|running| running.is_on()) {
                 return Err(StoreError::Directory("the machine's disk is in use".to_owned()));
             }
             *running = Some(Arc::clone(&powered));
         }
+        drop(disk);
         self.0.boots.fetch_add(1, Ordering::AcqRel);
         Ok(Arc::new(UnstableBackend::new(Arc::clone(&self.0), powered)))
     }
@@ -130,8 +139,11 @@ impl Machine {
     /// # Errors
     /// [`StoreError`] of the memory that stands for the disk; a test takes it for a defect.
     pub async fn cut_power(&self) -> Result<(), StoreError> {
-        self.0.cuts.fetch_add(1, Ordering::AcqRel);
-        let running = self.0.running.lock().take();
+        let running = {
+            let mut running = self.0.running.lock();
+            self.0.cuts.fetch_add(1, Ordering::AcqRel);
+            running.take()
+        };
         let Some(running) = running else { return Ok(()) };
         let lost = running.switch_off().await;
         self.0.persist_some(lost).await
@@ -146,12 +158,7 @@ impl Machine {
         let life = machine.0.cuts.load(Ordering::Acquire);
         registry.register(Self::BACKEND, move |_: BackendOptions| {
             let machine = machine.clone();
-            async move {
-                if machine.0.cuts.load(Ordering::Acquire) != life {
-                    return Err(StoreError::Directory("the power is off".to_owned()));
-                }
-                machine.boot().await
-            }
+            async move { machine.boot_in(life).await }
         });
         registry
     }

@@ -166,9 +166,16 @@ pub(crate) async fn run(
         let returning = Returning::new(&target, names);
         let (prepared, mut answer) = scope
             .bound(async {
-                let prepared = target.prepare().await?;
-                let answer = returning.evaluate(&prepared.rows, &[]).await?;
-                Ok((prepared, answer))
+                let prepared = async {
+                    let prepared = target.prepare().await?;
+                    let answer = returning.evaluate(&prepared.rows, &[]).await?;
+                    Ok((prepared, answer))
+                };
+                match prepared.await {
+                    Ok(prepared) => Ok(prepared),
+                    // It may say what the rows were.
+                    Err(error) => context.wait_visible().await.and(Err(error)),
+                }
             })
             .await?;
         let guard = match guard {
@@ -200,7 +207,7 @@ pub(crate) async fn run(
                 drop(guard);
                 if error.code == ErrorCode::DuplicateKey {
                     // The row that was in the way is part of the answer: it must not be taken back.
-                    committer.wait_visible(&partition, committer.newest()).await?;
+                    scope.bound(committer.wait_visible(&partition, committer.newest())).await?;
                 }
                 return Err(error);
             }
@@ -209,11 +216,15 @@ pub(crate) async fn run(
         match committed.acknowledgement {
             Some(acknowledgement) => acknowledgement.wait().await?,
             // What it saw must not be taken back either.
-            None => context.wait_visible().await?,
+            None => scope.bound(context.wait_visible()).await?,
         }
         if returning.names_seq() {
             // The rows are there: whoever gets an error here must not take them for absent.
-            answer = returning.evaluate(&prepared.rows, &committed.seqs).await.map_err(Error::outcome_unknown)?;
+            drop(answer);
+            answer = returning
+                .evaluate(&prepared.rows, &committed.seqs)
+                .await
+                .map_err(|error| committed_without_answer(&error))?;
         }
         let mut result = answer.unwrap_or_default();
         result.row_count = affected;
@@ -221,6 +232,13 @@ pub(crate) async fn run(
         return Ok(result);
     }
     Err(Error::internal("a statement found its premises changed while it held the partition"))
+}
+
+/// An error of what RETURNING says of `_seq`: by its own code it would read as if nothing had been written.
+fn committed_without_answer(error: &Error) -> Error {
+    let detail = error.detail.clone().unwrap_or_else(|| error.message.clone());
+    let message = format!("the rows were written, but RETURNING could not be answered: {}", error.message);
+    Error { detail: Some(detail), ..Error::new(ErrorCode::Internal, message).outcome_unknown() }
 }
 
 /// How a statement goes about it.

@@ -34,9 +34,10 @@ pub(crate) async fn run_query(
     let context = scope.begin(None).await?;
     scope
         .bound(async {
-            let result = select(&context, query, names, params, explain).await?;
+            let result = select(&context, query, names, params, explain).await;
+            // An error, too, may say what the rows are.
             context.wait_visible().await?;
-            Ok(result)
+            result
         })
         .await
 }

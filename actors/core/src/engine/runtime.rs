@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_store::codec::meta::DatabaseId;
-use kalamdb_store::{BackendRegistry, Snapshot, StoreError, catalog};
+use kalamdb_store::{BackendRegistry, IfMissing, Snapshot, StoreError, catalog};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
@@ -28,8 +28,8 @@ const STATEMENT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } els
 const HEAVY_PLANS: usize = 2;
 /// How long `/ready` waits for the backend.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a shutdown waits for a store that is being opened again.
-const REOPEN_WAIT: Duration = Duration::from_secs(5);
+/// What closing gets when the time for the shutdown is over: enough where nothing is in the way.
+const LEAST_CLOSE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Runtime {
@@ -60,7 +60,7 @@ impl fmt::Debug for Runtime {
 impl Runtime {
     /// Opens the backend by the settings and reads the catalog.
     pub(crate) async fn open(settings: Arc<Settings>, backends: BackendRegistry) -> Result<Self> {
-        let (store, database) = Store::open(&settings.storage, &backends).await?;
+        let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create).await?;
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
@@ -131,7 +131,7 @@ impl Runtime {
         if let Err(error) = failed.backend.close().await {
             tracing::debug!(%error, "the failed storage backend is closed");
         }
-        let (store, database) = Store::open(&self.settings.storage, &self.backends).await?;
+        let (store, database) = Store::open(&self.settings.storage, &self.backends, IfMissing::Refuse).await?;
         if database != self.database {
             let _ = store.backend.close().await;
             return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend holds another database now"));
@@ -227,15 +227,24 @@ impl Runtime {
         matches!(tokio::time::timeout(READY_TIMEOUT, store.backend.snapshot()).await, Ok(Ok(_)))
     }
 
-    /// Last of all: sync and close.
-    pub(crate) async fn close(&self, report: &mut StopReport) {
-        // A store that is just being opened again is adopted first, or it would stay open.
-        let reopening = tokio::time::timeout(REOPEN_WAIT, self.reopening.lock()).await;
-        if reopening.is_err() {
-            report.warnings.push("the storage backend was still being opened again".to_owned());
-        }
-        if let Err(error) = self.store().backend.close().await {
-            report.warnings.push(format!("closing the storage backend: {error}"));
+    /// Last of all: sync and close. What does not end by `deadline` is left to itself: what was acknowledged is
+    /// safe in the backend's log.
+    pub(crate) async fn close(&self, deadline: Instant, report: &mut StopReport) {
+        let deadline = deadline.max(Instant::now() + LEAST_CLOSE).into();
+        let close = async {
+            // A store that is just being opened again is adopted first, or it would stay open.
+            let _reopening = self.reopening.lock().await;
+            let store = self.store();
+            match store.backend.close().await {
+                // It was closed to be opened again, which did not succeed.
+                Err(StoreError::Closed) if store.has_failed() => Ok(()),
+                result => result,
+            }
+        };
+        match tokio::time::timeout_at(deadline, close).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report.warnings.push(format!("closing the storage backend: {error}")),
+            Err(_) => report.warnings.push("the storage backend was not closed in time".to_owned()),
         }
         if let Some(threads) = self.statement_threads.lock().take() {
             threads.shutdown_background();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kalamdb_commons::settings::{Durability, StorageSettings};
 use kalamdb_commons::{Error, Result};
 use kalamdb_store::codec::meta::DatabaseId;
-use kalamdb_store::{BackendRegistry, Committer, StorageBackend, SyncMode, identity};
+use kalamdb_store::{BackendRegistry, Committer, IfMissing, StorageBackend, SyncMode, identity};
 use tokio::runtime::Handle;
 
 use crate::task::spawn_on;
@@ -20,8 +20,12 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the backend that the settings name; tells which database it holds.
-    pub(super) async fn open(settings: &StorageSettings, backends: &BackendRegistry) -> Result<(Self, DatabaseId)> {
-        let backend = backends.open(settings).await.map_err(|error| {
+    pub(super) async fn open(
+        settings: &StorageSettings,
+        backends: &BackendRegistry,
+        missing: IfMissing,
+    ) -> Result<(Self, DatabaseId)> {
+        let backend = backends.open(settings, missing).await.map_err(|error| {
             let text = error.to_string();
             Error { detail: Some(text), ..Error::from(error) }
         })?;

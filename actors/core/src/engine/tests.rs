@@ -35,7 +35,9 @@ impl Server {
     async fn start() -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
-        let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"));
+        let runtime = Arc::new(
+            Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"),
+        );
         let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("the tree starts");
         Self { runtime, tree }
     }
@@ -157,7 +159,8 @@ async fn a_dropped_table_is_whole_or_gone() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let mut settings = Settings::default();
     settings.storage.rocksdb_dir = dir.path().join("db");
-    let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("RocksDB opens"));
+    let runtime =
+        Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("RocksDB opens"));
     let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("the tree starts");
     let server = Server { runtime, tree };
     for _ in 0..60 {

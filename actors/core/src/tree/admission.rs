@@ -3,8 +3,8 @@
 //! Three bounds, from the outside in. A request is *admitted* if the texts of all admitted requests fit into their
 //! room, and there are not more of them than may run and wait together; that bounds every session's mailbox, too.
 //! Then it takes a place of its user's (`query.max_concurrent_per_user`), then one of the places of all, both in the
-//! order of coming, so a flood of one user's waits behind that user's own places and leaves the others theirs.
-//! Whoever finds no place waits, at most `query.max_waiting` of them; more are `OVERLOADED`.
+//! order of coming, so a flood of one user's waits behind that user's own places and leaves the others theirs: one
+//! user's statements never take more than half of all. Whoever finds no place waits, at most `query.max_waiting` of them; more are `OVERLOADED`.
 //!
 //! A long statement takes several of the places of all: parsed and planned it is many times its text. What
 //! operators, results and rows to be written take is bounded by `query.memory_limit` as it is taken.
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,10 +57,15 @@ impl Bounds {
         }
     }
 
-    /// No request may need more places than half of all, so that others run beside it.
+    /// The most that one user's statements take, so that others run beside them.
+    fn of_one_user(&self) -> usize {
+        (self.running / 2).max(1)
+    }
+
+    /// The places that a request needs.
     fn places(&self, request_bytes: u64) -> u32 {
         let places = 1 + request_bytes.saturating_mul(GROWTH) / PLACE_BYTES;
-        let most = (self.running / 2).max(1);
+        let most = self.of_one_user();
         u32::try_from(usize::try_from(places).unwrap_or(usize::MAX).min(most)).unwrap_or(u32::MAX)
     }
 }
@@ -96,10 +101,36 @@ impl Drop for Admitted {
     }
 }
 
+/// What one user may have running.
+#[derive(Debug)]
+pub(super) struct UserPlaces {
+    statements: Arc<Semaphore>,
+    /// Its share of the places of all.
+    places: Arc<Semaphore>,
+}
+
+impl UserPlaces {
+    async fn acquire(&self, places: u32) -> std::result::Result<OfUser, AcquireError> {
+        let statement = Arc::clone(&self.statements).acquire_owned().await?;
+        Ok(OfUser { _statement: statement, _places: Arc::clone(&self.places).acquire_many_owned(places).await? })
+    }
+
+    fn try_acquire(&self, places: u32) -> std::result::Result<OfUser, TryAcquireError> {
+        let statement = Arc::clone(&self.statements).try_acquire_owned()?;
+        Ok(OfUser { _statement: statement, _places: Arc::clone(&self.places).try_acquire_many_owned(places)? })
+    }
+}
+
+#[derive(Debug)]
+struct OfUser {
+    _statement: OwnedSemaphorePermit,
+    _places: OwnedSemaphorePermit,
+}
+
 /// The right to run, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _of_user: OwnedSemaphorePermit,
+    _of_user: OfUser,
     _of_all: OwnedSemaphorePermit,
 }
 
@@ -118,6 +149,15 @@ impl Admission {
             places: Arc::new(Semaphore::new(bounds.running.max(1))),
             admitted: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The places of a user whose session begins.
+    pub(super) fn user_places(&self) -> UserPlaces {
+        let most = self.runtime.settings().query.max_concurrent_per_user.clamp(1, Semaphore::MAX_PERMITS);
+        UserPlaces {
+            statements: Arc::new(Semaphore::new(most)),
+            places: Arc::new(Semaphore::new(self.bounds.of_one_user())),
         }
     }
 
@@ -145,8 +185,8 @@ impl Admission {
     ///
     /// # Cancel safety
     /// Safe: the place in the queue is lost.
-    pub(super) async fn turn(&self, of_user: &Arc<Semaphore>, admitted: &Admitted) -> Result<Turn> {
-        let found = Arc::clone(of_user).try_acquire_owned().ok();
+    pub(super) async fn turn(&self, user: &UserPlaces, admitted: &Admitted) -> Result<Turn> {
+        let found = user.try_acquire(admitted.places).ok();
         if found.is_some()
             && let Ok(of_all) = Arc::clone(&self.places).try_acquire_many_owned(admitted.places)
             && let Some(of_user) = found
@@ -160,10 +200,10 @@ impl Admission {
         let wait = async {
             let of_user = match found {
                 Some(permit) => permit,
-                None => Arc::clone(of_user).acquire_owned().await?,
+                None => user.acquire(admitted.places).await?,
             };
             let of_all = Arc::clone(&self.places).acquire_many_owned(admitted.places).await?;
-            Ok::<_, tokio::sync::AcquireError>(Turn { _of_user: of_user, _of_all: of_all })
+            Ok::<_, AcquireError>(Turn { _of_user: of_user, _of_all: of_all })
         };
         tokio::select! {
             () = self.cancel.cancelled() => Err(shutting_down()),

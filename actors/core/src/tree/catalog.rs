@@ -123,6 +123,8 @@ impl Named for CatalogMsg {
 
 impl CatalogState {
     async fn apply(&self, ddl: Ddl) -> Result<String> {
+        // What the snapshot says may not be what the store holds; also where nothing would be written.
+        self.runtime.store().committer.check_writable()?;
         let now = now_micros();
         match ddl {
             Ddl::CreateNamespace { name, if_not_exists } => self.create_namespace(name, if_not_exists, now).await,

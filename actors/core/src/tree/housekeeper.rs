@@ -7,7 +7,7 @@
 //! Restart: its ticks are armed anew. Shutdown: first of all actors; it leaves nothing undone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -21,9 +21,13 @@ use crate::task::spawn_on;
 const SLOWEST_IDLE_CHECK: Duration = Duration::from_secs(60);
 const FASTEST_IDLE_CHECK: Duration = Duration::from_millis(100);
 
-/// How often the store is looked at, and how long a failed one is left alone at most.
+/// How often the store is looked at.
 const STORE_CHECK: Duration = Duration::from_millis(200);
-const SLOWEST_STORE_CHECK: Duration = Duration::from_secs(5);
+/// How long a failed one is left alone after a try; twice as long after each that fails.
+const FIRST_REOPEN_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_REOPEN_DELAY: Duration = Duration::from_secs(5);
+/// One that was well for so long has no history.
+const STORE_IS_WELL: Duration = Duration::from_secs(30);
 
 /// What the actor is started with.
 #[derive(Debug)]
@@ -38,8 +42,9 @@ pub(super) struct HousekeeperArgs {
 #[derive(Debug)]
 pub(super) struct HousekeeperState {
     args: HousekeeperArgs,
-    /// When the store is looked at next.
-    store_check: Duration,
+    /// How long after a try the next may come.
+    reopen_delay: Duration,
+    last_try: Option<Instant>,
 }
 
 /// Its ticks.
@@ -64,20 +69,33 @@ impl Named for HousekeeperMsg {
 }
 
 impl HousekeeperState {
-    async fn log_size(&self) {
-        match self.args.runtime.store().backend.size_on_disk().await {
-            Ok(bytes) => tracing::info!(bytes, "storage backend size on disk"),
-            Err(error) => tracing::warn!(%error, "the storage backend's size cannot be told"),
-        }
+    /// In a task: a directory that does not answer must not keep this actor from its other duties.
+    fn log_size(&self) {
+        let store = self.args.runtime.store();
+        drop(spawn_on(self.args.runtime.statements(), "log size", async move {
+            match store.backend.size_on_disk().await {
+                Ok(bytes) => tracing::info!(bytes, "storage backend size on disk"),
+                Err(error) => tracing::warn!(%error, "the storage backend's size cannot be told"),
+            }
+        }));
     }
 
-    fn check_store(&mut self) {
-        let runtime = &self.args.runtime;
-        if !runtime.store().has_failed() {
-            self.store_check = STORE_CHECK;
+    fn check_store(&mut self, now: Instant) {
+        let since_try = self.last_try.map(|at| now.duration_since(at));
+        if !self.args.runtime.store().has_failed() {
+            if since_try.is_some_and(|since| since > STORE_IS_WELL) {
+                (self.reopen_delay, self.last_try) = (FIRST_REOPEN_DELAY, None);
+            }
             return;
         }
-        self.store_check = (self.store_check * 2).min(SLOWEST_STORE_CHECK);
+        if since_try.is_some_and(|since| since < self.reopen_delay) {
+            return;
+        }
+        if since_try.is_some() {
+            self.reopen_delay = (self.reopen_delay * 2).min(LONGEST_REOPEN_DELAY);
+        }
+        self.last_try = Some(now);
+        let runtime = &self.args.runtime;
         let (runtime, catalog) = (Arc::clone(runtime), self.args.catalog.clone());
         let threads = runtime.statements().clone();
         drop(spawn_on(&threads, "reopen", async move {
@@ -98,7 +116,7 @@ impl HousekeeperState {
 
     fn arm(&self, myself: &ActorRef<Mail<HousekeeperMsg>>, tick: HousekeeperMsg) {
         let delay = match tick {
-            HousekeeperMsg::CheckStore => self.store_check,
+            HousekeeperMsg::CheckStore => STORE_CHECK,
             HousekeeperMsg::LogSize => self.args.runtime.settings().storage.size_log_interval,
             HousekeeperMsg::RetireIdle => self.idle_check_interval(),
         };
@@ -123,7 +141,7 @@ impl Actor for Housekeeper {
         args: HousekeeperArgs,
     ) -> Result<HousekeeperState, ActorProcessingErr> {
         args.gauges.starting(&myself).await?;
-        let state = HousekeeperState { args, store_check: STORE_CHECK };
+        let state = HousekeeperState { args, reopen_delay: FIRST_REOPEN_DELAY, last_try: None };
         for tick in [HousekeeperMsg::CheckStore, HousekeeperMsg::LogSize, HousekeeperMsg::RetireIdle] {
             state.arm(&myself, tick);
         }
@@ -138,8 +156,8 @@ impl Actor for Housekeeper {
     ) -> Result<(), ActorProcessingErr> {
         let message = mail.open(&myself).await?;
         match message {
-            HousekeeperMsg::CheckStore => state.check_store(),
-            HousekeeperMsg::LogSize => state.log_size().await,
+            HousekeeperMsg::CheckStore => state.check_store(Instant::now()),
+            HousekeeperMsg::LogSize => state.log_size(),
             HousekeeperMsg::RetireIdle => state.args.sessions.retire_idle(),
         }
         state.arm(&myself, message);

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::{Admission, Admitted};
+use super::admission::{Admission, Admitted, UserPlaces};
 use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
 use crate::engine::run_request;
@@ -32,19 +32,14 @@ pub(super) struct SessionHandle {
 #[derive(Debug)]
 pub(super) struct SessionShared {
     pub(super) gauges: Arc<Gauges>,
-    slots: Arc<Semaphore>,
+    places: UserPlaces,
     tasks: AtomicUsize,
     last_active: Mutex<Instant>,
 }
 
 impl SessionShared {
-    pub(super) fn new(max_concurrent: usize, gauges: Arc<Gauges>) -> Arc<Self> {
-        Arc::new(Self {
-            gauges,
-            slots: Arc::new(Semaphore::new(max_concurrent.clamp(1, Semaphore::MAX_PERMITS))),
-            tasks: AtomicUsize::new(0),
-            last_active: Mutex::new(Instant::now()),
-        })
+    pub(super) fn new(places: UserPlaces, gauges: Arc<Gauges>) -> Arc<Self> {
+        Arc::new(Self { gauges, places, tasks: AtomicUsize::new(0), last_active: Mutex::new(Instant::now()) })
     }
 
     /// Whether nothing of it runs or waits.
@@ -135,7 +130,7 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     let Job { request, admitted, deadline, claim, mut reply } = job;
     shared.gauges.passes("turn");
     let turn = tokio::select! {
-        turn = admission.turn(&shared.slots, &admitted) => turn,
+        turn = admission.turn(&shared.places, &admitted) => turn,
         // Nobody waits for the answer: the place in the queue is somebody else's.
         () = reply.closed() => return,
     };

@@ -112,8 +112,8 @@ impl SessionsState {
         let shared = match self.leftovers.remove(user).filter(|shared| !shared.is_idle()) {
             Some(shared) => shared,
             None => {
-                let most = self.args.admission.runtime.settings().query.max_concurrent_per_user;
-                SessionShared::new(most, Gauges::new("SessionActor", self.args.faults.clone()))
+                let places = self.args.admission.user_places();
+                SessionShared::new(places, Gauges::new("SessionActor", self.args.faults.clone()))
             }
         };
         if failures > 0 {

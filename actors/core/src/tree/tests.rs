@@ -6,6 +6,7 @@ mod fixture;
 mod journal;
 mod lost;
 mod lost_root;
+mod reopening;
 mod resending;
 mod restarts;
 mod retiring;

@@ -21,6 +21,17 @@ pub struct BackendOptions {
     pub directory: PathBuf,
     /// Memory for caches and write buffers together.
     pub memory_bytes: u64,
+    /// What to do where there is no database.
+    pub missing: IfMissing,
+}
+
+/// What an open does where there is no database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Makes one.
+    Create,
+    /// Refuses, and touches nothing: there was one a moment ago.
+    Refuse,
 }
 
 /// An opened backend, or why not.
@@ -48,7 +59,8 @@ impl BackendRegistry {
         let mut registry = Self::empty();
         #[cfg(feature = "rocksdb")]
         registry.register(RocksDbBackend::NAME, |options: BackendOptions| async move {
-            let options = RocksDbOptions { directory: options.directory, memory_bytes: options.memory_bytes };
+            let BackendOptions { directory, memory_bytes, missing } = options;
+            let options = RocksDbOptions { directory, memory_bytes, missing };
             Ok(Arc::new(RocksDbBackend::open(options).await?) as Arc<dyn StorageBackend>)
         });
         registry.register(MemoryBackend::NAME, |options: BackendOptions| async move {
@@ -82,8 +94,9 @@ impl BackendRegistry {
     ///
     /// # Errors
     /// As [`open_named`](Self::open_named).
-    pub async fn open(&self, settings: &StorageSettings) -> OpenedBackend {
-        let options = BackendOptions { directory: settings.rocksdb_dir.clone(), memory_bytes: settings.memory };
+    pub async fn open(&self, settings: &StorageSettings, missing: IfMissing) -> OpenedBackend {
+        let options =
+            BackendOptions { directory: settings.rocksdb_dir.clone(), memory_bytes: settings.memory, missing };
         self.open_named(&settings.backend, options).await
     }
 
@@ -119,7 +132,7 @@ mod tests {
     const STANDARD: &[&str] = if cfg!(feature = "rocksdb") { &["memory", "rocksdb"] } else { &["memory"] };
 
     fn options() -> BackendOptions {
-        BackendOptions { directory: PathBuf::from("unused"), memory_bytes: 1 << 20 }
+        BackendOptions { directory: PathBuf::from("unused"), memory_bytes: 1 << 20, missing: IfMissing::Create }
     }
 
     #[tokio::test]

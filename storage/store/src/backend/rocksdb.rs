@@ -29,7 +29,7 @@ use self::database::Database;
 use self::shared::Shared;
 use self::snapshot::RocksDbSnapshot;
 use self::threads::Threads;
-use super::{Batch, Durability, Snapshot, StorageBackend};
+use super::{Batch, Durability, IfMissing, Snapshot, StorageBackend};
 use crate::StoreError;
 
 /// The most keys or entries that are read on the calling thread.
@@ -45,6 +45,8 @@ pub struct RocksDbOptions {
     pub directory: PathBuf,
     /// Block cache and write buffers together; taken as it is needed, not at start.
     pub memory_bytes: u64,
+    /// What to do in a directory without a database.
+    pub missing: IfMissing,
 }
 
 /// An open RocksDB.
@@ -116,7 +118,7 @@ impl StorageBackend for RocksDbBackend {
 
     async fn probe(&self) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
-        self.threads.upkeep("try its disk", move || shared.with(Database::probe)).await
+        self.threads.closing("try its disk", move || shared.with(Database::probe)).await
     }
 
     async fn size_on_disk(&self) -> Result<u64, StoreError> {

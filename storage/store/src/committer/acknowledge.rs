@@ -17,8 +17,8 @@ use super::{Ticket, unavailable};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
     pub(super) ticket: Ticket,
-    /// The `_seq` of its last change.
-    pub(super) last_seq: Seq,
+    /// The `_seq` of its last change; none for one of the catalog.
+    pub(super) last_seq: Option<Seq>,
 }
 
 /// The committer's answer to a written statement, that may still be on its way.
@@ -116,7 +116,8 @@ impl Queue {
         }
     }
 
-    fn tell(&self, last_seq: Seq) {
+    fn tell(&self, last_seq: Option<Seq>) {
+        let Some(last_seq) = last_seq else { return };
         debug_assert!(self.published() < last_seq, "CM-5: published in _seq order");
         self.published.store(last_seq.0, Ordering::Release);
     }

@@ -34,6 +34,7 @@ pub(super) async fn run(committer: Arc<Committer>) {
             sleep_until(at).await;
         }
         let Some(committer) = owner.upgrade() else { return };
+        let watched = Watched(&committer);
         begun = Some(Instant::now());
         // Everything up to here was written before the sync begins.
         let target = *written.borrow_and_update();
@@ -51,6 +52,20 @@ pub(super) async fn run(committer: Arc<Committer>) {
         committer.queue.release(target);
         committer.synced.send_replace(target);
         done = target;
+        committer.reserve_ahead().await;
+        std::mem::forget(watched);
+    }
+}
+
+/// Poisons a committer whose syncer ends in the middle of its work: nobody would ever be answered.
+struct Watched<'a>(&'a Committer);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_poisoned() {
+            let error = StoreError::Backend { action: "sync", message: "the syncer ended".to_owned() };
+            drop(self.0.poison(error));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kalamdb_commons::Family;
 use kalamdb_commons::settings::StorageSettings;
-use kalamdb_store::{BackendRegistry, StoreError};
+use kalamdb_store::{BackendRegistry, IfMissing, StoreError};
 use tempfile::TempDir;
 
 use crate::support::{Harness, RocksDb, contents, open_rocksdb, put, tree};
@@ -161,21 +161,21 @@ async fn settings_name_backend_and_directory() {
         ..StorageSettings::default()
     };
     let registry = BackendRegistry::standard();
-    let memory = registry.open(&settings("memory")).await.unwrap();
+    let memory = registry.open(&settings("memory"), IfMissing::Create).await.unwrap();
     assert_eq!(memory.name(), "memory");
     assert!(!harness.directory().try_exists().unwrap(), "memory makes no directory");
 
-    let rocksdb = registry.open(&settings("rocksdb")).await.unwrap();
+    let rocksdb = registry.open(&settings("rocksdb"), IfMissing::Create).await.unwrap();
     assert_eq!(rocksdb.name(), "rocksdb");
     assert!(harness.directory().join("KALAMDB").try_exists().unwrap());
     rocksdb.close().await.unwrap();
 
     // Without its data, a server would look as if it had lost them.
     let before = tree(&harness.directory());
-    let error = registry.open(&settings("memory")).await.unwrap_err();
+    let error = registry.open(&settings("memory"), IfMissing::Create).await.unwrap_err();
     assert!(error.to_string().contains("was written by backend \"rocksdb\", not by \"memory\""), "{error}");
     assert_eq!(tree(&harness.directory()), before);
 
-    let error = registry.open(&settings("sled")).await.unwrap_err();
+    let error = registry.open(&settings("sled"), IfMissing::Create).await.unwrap_err();
     assert_eq!(error.to_string(), "storage backend \"sled\" is not one of: memory, rocksdb");
 }

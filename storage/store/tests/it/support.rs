@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kalamdb_commons::Family;
 use kalamdb_store::{
-    Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, RocksDbBackend, RocksDbOptions, ScanRequest,
+    Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, RocksDbBackend, RocksDbOptions, IfMissing, ScanRequest,
     Snapshot, StorageBackend, StoreError,
 };
 use tempfile::TempDir;
@@ -67,7 +67,8 @@ impl Harness for RocksDb {
 }
 
 pub(crate) async fn open_rocksdb(directory: &Path) -> Result<Backend, StoreError> {
-    let options = RocksDbOptions { directory: directory.to_owned(), memory_bytes: 16 << 20 };
+    let options =
+        RocksDbOptions { directory: directory.to_owned(), memory_bytes: 16 << 20, missing: IfMissing::Create };
     Ok(Arc::new(RocksDbBackend::open(options).await?))
 }
 

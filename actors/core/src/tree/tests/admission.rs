@@ -69,7 +69,7 @@ fn all_succeeded(outcomes: &[SqlOutcome], count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_users_flood_leaves_the_others_their_places() {
     let mut held =
-        Held::start(|settings| settings.query.max_concurrent_per_user = 2, |bounds| bounds.running = 3).await;
+        Held::start(|settings| settings.query.max_concurrent_per_user = 2, |bounds| bounds.running = 4).await;
     for _ in 0..20 {
         held.write("ann").await;
     }
@@ -79,6 +79,21 @@ async fn one_users_flood_leaves_the_others_their_places() {
     }
     held.waiting(18).await;
     all_succeeded(&held.finish().await, 20);
+}
+
+/// Each takes nine places of 32: four would leave none.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_users_long_statements_leave_the_others_their_places() {
+    let mut held = Held::start(|_| {}, |bounds| bounds.running = 32).await;
+    let long = format!("INSERT INTO t VALUES (1, '{}')", "x".repeat(1 << 20));
+    for _ in 0..6 {
+        held.send("ann", &long).await;
+    }
+    held.waiting(5).await;
+    for _ in 0..5 {
+        assert_eq!(held.fixture.rows("bob", "SELECT 1").await, 1, "there is a place for another user");
+    }
+    all_succeeded(&held.finish().await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

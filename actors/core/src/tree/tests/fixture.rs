@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Role, TableId, TableName, UserId};
+use kalamdb_faults::Machine;
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::ActorNode;
 
@@ -31,7 +32,18 @@ impl Fixture {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
         change(&mut settings);
-        let runtime = Arc::new(Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"));
+        Self::start_over(settings, BackendRegistry::standard(), narrow).await
+    }
+
+    /// Over a disk that can fail.
+    pub(super) async fn start_on(machine: &Machine) -> Self {
+        let mut settings = Settings::default();
+        settings.storage.backend = Machine::BACKEND.to_owned();
+        Self::start_over(settings, machine.registry(), |_| {}).await
+    }
+
+    async fn start_over(settings: Settings, backends: BackendRegistry, narrow: impl FnOnce(&mut Bounds)) -> Self {
+        let runtime = Arc::new(Runtime::open(Arc::new(settings), backends).await.expect("the backend opens"));
         let mut args = TreeArgs::new(Arc::clone(&runtime));
         narrow(&mut args.bounds);
         let faults = args.faults.clone();

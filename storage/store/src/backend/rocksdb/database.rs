@@ -13,6 +13,7 @@ use rocksdb::{ColumnFamily, DB, Options};
 use super::options::{Setup, UNUSED_FAMILY};
 use super::{RocksDbBackend, RocksDbOptions, failed};
 use crate::StoreError;
+use crate::backend::IfMissing;
 use crate::backend::directory::{self, Claim, DataDirectory};
 
 const CLAIM: Claim = Claim { backend: RocksDbBackend::NAME, format: RocksDbBackend::FORMAT };
@@ -37,6 +38,10 @@ impl fmt::Debug for Database {
 
 impl Database {
     pub(super) fn open(options: &RocksDbOptions) -> Result<Self, StoreError> {
+        match options.missing {
+            IfMissing::Create => {}
+            IfMissing::Refuse => check_is_there(&options.directory)?,
+        }
         let directory = DataDirectory::claim(&options.directory, CLAIM, has_our_families)?;
         let path = directory.path();
         let files = Files::of(path)?;
@@ -79,13 +84,8 @@ impl Database {
 
     /// The next open replays the logs into new files: there has to be room for as much again, and then some.
     pub(super) fn probe(&self) -> Result<(), StoreError> {
+        check_is_there(self.directory.path())?;
         let files = Files::of(self.directory.path())?;
-        if !files.current {
-            return Err(StoreError::Directory(format!(
-                "data directory {} has lost its database",
-                self.directory.path().display()
-            )));
-        }
         self.directory.probe(files.log_bytes + ROOM_TO_OPEN)
     }
 
@@ -101,6 +101,14 @@ impl Database {
         directory::write_marker(copy, CLAIM)?;
         directory::sync_directory(directory::parent(copy)).map_err(|error| directory_error(copy, &error.to_string()))
     }
+}
+
+/// That a directory still holds the database that was open in it.
+fn check_is_there(path: &Path) -> Result<(), StoreError> {
+    if Files::of(path)?.current {
+        return Ok(());
+    }
+    Err(StoreError::Directory(format!("data directory {} has lost its database", path.display())))
 }
 
 /// RocksDB's own lock, held by another process or by this one: what remains where directories cannot be locked.

@@ -47,6 +47,8 @@ fn database(buffers: &WriteBufferManager, memory: usize) -> Options {
     // After a power cut: exactly the writes before the first one that is damaged, in every family.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_atomic_flush(true);
+    // What an open shows is durable: by RocksDB's default (avoid_flush_during_recovery) what it found in the logs
+    // goes into files of its own, synced, before it ends.
     options.set_manual_wal_flush(false);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);

@@ -12,7 +12,8 @@ use crate::backend::{Direction, KeyRange, ScanRequest};
 const MEMORY: u64 = 16 << 20;
 
 async fn open(directory: &TempDir) -> RocksDbBackend {
-    let options = RocksDbOptions { directory: directory.path().join("data"), memory_bytes: MEMORY };
+    let options =
+        RocksDbOptions { directory: directory.path().join("data"), memory_bytes: MEMORY, missing: IfMissing::Create };
     RocksDbBackend::open(options).await.unwrap()
 }
 

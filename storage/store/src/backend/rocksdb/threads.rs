@@ -54,7 +54,7 @@ impl Threads {
         run(&self.upkeep, action, work).await
     }
 
-    /// Closing: behind nothing else.
+    /// Closing, and the look at the disk before it: behind nothing else.
     pub(super) async fn closing<T: Send + 'static>(
         &self,
         action: &'static str,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Seq};
 use kalamdb_faults::Machine;
-use kalamdb_store::{Acknowledgement, Batch, CommitError, Committer, PartitionId, SyncMode};
+use kalamdb_store::codec::meta::SeqBlock;
+use kalamdb_store::codec::system;
+use kalamdb_store::{Acknowledgement, Batch, CommitError, Committer, PartitionId, SyncMode, Write};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -36,10 +38,10 @@ fn is_unknown(error: &Error) -> bool {
 /// With numbers reserved, so that the test's own writes wait for no sync but theirs.
 async fn booted(machine: &Machine, mode: SyncMode) -> Fixture {
     let fixture = Fixture::with_syncer(machine.boot().await.unwrap(), mode).await;
+    // The numbers are reserved by now; what is left is the row.
     let syncs = machine.faults().syncs();
     acknowledged(begin(&fixture, &partition(&format!("boot {}", machine.boots())), 0).await.1).await;
-    // One for the numbers, one for the row.
-    until("its sync", || machine.faults().syncs() == syncs + 2).await;
+    until("its sync", || machine.faults().syncs() == syncs + 1).await;
     fixture
 }
 
@@ -290,12 +292,57 @@ async fn a_failed_write_is_unknown_and_poisons() {
 async fn a_block_that_cannot_be_reserved_poisons_with_nothing_written() {
     let machine = Machine::new(1);
     let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
+    let ann = partition("ann");
+    let last = fixture.insert(&ann, [1]).await[0];
+    machine.taken_batches();
     machine.faults().fail_writes(true);
-    let Err(CommitError::Refused(error)) = fixture.commit(&partition("ann"), None, vec![insert(1, "x")]).await else {
-        panic!("not refused")
-    };
+    // More than are left of the block that was reserved at the start.
+    let rows = (0..70_000).map(|id| insert(1000 + id, "x")).collect();
+    let Err(CommitError::Refused(error)) = fixture.commit(&ann, None, rows).await else { panic!("not refused") };
     assert_eq!((error.code, error.outcome), (ErrorCode::StorageUnavailable, Outcome::NothingChanged));
     assert!(fixture.committer.is_poisoned());
+    assert_eq!(machine.taken_batches().len(), 0);
+
+    machine.faults().fail_writes(false);
+    drop(fixture.backend.close().await);
+    let reopened = booted(&machine, SyncMode::Sync).await;
+    assert!(reopened.rows(&ann).await.len() <= 1);
+    assert!(reopened.insert(&ann, [2]).await[0] > last);
+}
+
+/// So that no statement waits for it with its partition's lock held.
+#[tokio::test]
+async fn the_next_block_is_reserved_before_the_present_one_ends() {
+    const ROWS: i64 = 30_000;
+    let machine = Machine::new(1);
+    machine.taken_batches();
+    let fixture = booted(&machine, SyncMode::Sync).await;
+    let ann = partition("ann");
+    let (mut reserved, mut last) = (0, 0);
+    for round in 0..6 {
+        // As the disk has it.
+        let deadline = Instant::now() + LONG;
+        while reserved < last + ROWS as u64 {
+            assert!(Instant::now() < deadline, "round {round}: nothing is reserved");
+            tokio::task::yield_now().await;
+            for (batch, _) in machine.taken_batches() {
+                for write in batch.writes() {
+                    if let Write::Put { family: Family::System, key, value } = write
+                        && *key == system::seq_reserved()
+                    {
+                        reserved = SeqBlock::decode(value).unwrap().reserved_until.0;
+                    }
+                }
+            }
+        }
+        machine.faults().hold_syncs();
+        let rows = (0..ROWS).map(|id| insert(round * ROWS + id, "x")).collect();
+        // It would wait for ever if it had to reserve.
+        let committed = timeout(LONG, fixture.commit(&ann, None, rows)).await.unwrap().unwrap();
+        last = committed.seqs.last().unwrap().0;
+        machine.faults().release_syncs();
+        acknowledged(committed.acknowledgement.unwrap()).await;
+    }
 }
 
 #[tokio::test]

@@ -54,8 +54,8 @@ async fn they_grow_over_closes_drops_and_crashes() {
 #[tokio::test]
 async fn blocks_are_synced_before_their_first_number_is_used() {
     let machine = Machine::new(1);
-    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Buffered).await;
     machine.taken_batches();
+    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Buffered).await;
     let mut reserved = 0;
     let mut blocks = 0;
     for round in 0..8 {
