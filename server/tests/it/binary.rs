@@ -65,6 +65,23 @@ fn wrong_settings_end_the_start_with_78_and_one_line() {
         .output()
         .expect("it runs");
     ends_with_one_line(&output, 78, &["server.host", "auth.jwt_secret"]);
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    for (name, says) in [
+        ("nowhere.pem", "cannot read"),
+        ("rsa_private.pem", "private key"),
+        ("p384_public.pem", "no key of a supported kind"),
+        ("rsa_1024_public.pem", "1024 bits"),
+        ("ed_short_public.pem", "no key of a supported kind"),
+        ("certificate.pem", "no public key"),
+        ("two_public.pem", "more than one PEM block"),
+    ] {
+        for arguments in [&["serve"][..], &["--check-config"]] {
+            let mut command = program(dir.path());
+            command.env_remove("KALAMDB__AUTH__JWT_SECRET").env("KALAMDB__AUTH__JWT_PUBLIC_KEY_FILE", keys.join(name));
+            let output = command.args(arguments).output().expect("it runs");
+            ends_with_one_line(&output, 78, &["auth.jwt_public_key_file", name, says, "RS256"]);
+        }
+    }
     let output = program(dir.path()).args(["--config", "missing.toml"]).output().expect("it runs");
     ends_with_one_line(&output, 78, &["missing.toml"]);
     std::fs::write(dir.path().join("settings.toml"), "[server]\nport = \"x\"\n").expect("a writable directory");

@@ -1,4 +1,4 @@
-//! Text compared with a TIMESTAMP, DATE or UUID is read as one, as PostgreSQL reads an untyped literal.
+//! Text compared with a TIMESTAMP, DATE, UUID, BYTES or BOOLEAN is read as one, as PostgreSQL reads an untyped literal.
 //!
 //! DataFusion would make a nanosecond time of it, which ends in the year 2262, and compare UUIDs as they are
 //! written. An analyzer rule, before types are coerced, puts the value in its place; text that is none
@@ -88,10 +88,9 @@ fn beside(other: &Expr, literal: Box<Expr>, schema: &DFSchema) -> Result<Box<Exp
     let Some(text) = text_of(&literal) else { return Ok(literal) };
     // A type that cannot be told (an outer reference) is left to DataFusion.
     let Ok((_, field)) = other.to_field(schema) else { return Ok(literal) };
+    use ColumnType::{Boolean, Bytes, Date, Timestamp, Uuid};
     let column_type = match column_type_of_field(&field) {
-        Some(column_type @ (ColumnType::Timestamp | ColumnType::Date | ColumnType::Uuid | ColumnType::Bytes)) => {
-            column_type
-        }
+        Some(column_type @ (Timestamp | Date | Uuid | Bytes | Boolean)) => column_type,
         _ => return Ok(literal),
     };
     // A DATE is compared with a time as a time.

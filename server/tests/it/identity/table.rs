@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::Answer::{Is, Refused};
 use super::At::{Ec, Ed, Keyless, Local, Named, Rsa, Strict};
-use super::tokens::{changed, hs, hs_as, hs_by, hs_by_public, part, raw, signed, with_claims, with_header};
+use super::tokens::{
+    changed, hs, hs_as, hs_by, hs_by_public, part, raw, signed, signed_text, with_claims, with_header,
+};
 use super::{AUDIENCE, Case, ISSUER};
 use crate::harness::now;
 
@@ -90,7 +92,7 @@ fn forms() -> Vec<Case> {
         "RS256 where HS256 is due", Strict, [bearer(signed(RS256, "rsa_private.pem", json!({})))] => Refused("not signed with HS256");
         "no alg",                   Strict, [bearer(with_header(r#"{"typ":"JWT"}"#))]   => Refused("names no algorithm");
         "a key id",                 Strict, [bearer(with_header(r#"{"alg":"HS256","kid":"7","typ":"at+jwt"}"#))] => Is("ann", "user");
-        "a key id that is none",    Strict, [bearer(with_header(r#"{"alg":"HS256","kid":{}}"#))] => Refused("header has a parameter that is not what it should be");
+        "a key id that is none",    Strict, [bearer(with_header(r#"{"alg":"HS256","kid":{}}"#))] => Is("ann", "user");
         "critical parameters",      Strict, [bearer(with_header(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#))] => Refused("critical parameters");
         "a header that is a list",  Strict, [bearer(with_header("[]"))]                 => Refused("header is not a JSON object");
         "a header that is text",    Strict, [bearer(with_header("HS256"))]              => Refused("header is not a JSON object");
@@ -99,6 +101,7 @@ fn forms() -> Vec<Case> {
         "claims that are text",     Strict, [bearer(with_claims("ann"))]                => Refused("claims are not a JSON object");
         "claims cut off",           Strict, [bearer(with_claims(r#"{"user_id":"ann","exp":EXP"#))] => Refused("claims are not a JSON object");
         "no claims",                Strict, [bearer(with_claims(""))]                   => Refused("claims are not a JSON object");
+        "claims not base64url",     Strict, [bearer(signed_text("eyJhbGciOiJIUzI1NiJ9.e{}="))] => Refused("claims are not base64url");
         "empty claims",             Strict, [bearer(with_claims("{}"))]                 => Refused("no exp claim");
         "another secret",           Strict, [bearer(hs_by(b"another secret, also longer than 32 bytes"))] => Refused("signature is not valid");
         "an empty secret",          Strict, [bearer(hs_by(b""))]                        => Refused("signature is not valid");

@@ -67,7 +67,11 @@ pub(super) fn hs_by_public(name: &str) -> String {
 
 /// Header and claims as they are given, signed with the servers' secret.
 pub(super) fn raw(header: &str, claims: &str) -> String {
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    signed_text(&format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))
+}
+
+/// Two parts as they are given, signed with the servers' secret.
+pub(super) fn signed_text(signed: &str) -> String {
     let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &secret(), Algorithm::HS256).expect("it signs");
     format!("{signed}.{signature}")
 }
