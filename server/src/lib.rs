@@ -7,6 +7,7 @@
 pub mod auth;
 mod build;
 mod door;
+mod listen;
 pub mod logging;
 mod server;
 pub mod settings;
@@ -16,4 +17,5 @@ mod task;
 pub use build::{BUILD, version};
 pub use kalamdb_commons::settings::Settings;
 pub use kalamdb_core::StopReport;
+pub use listen::listen;
 pub use server::{RunningServer, StartError, start};

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use kalamdb_server::settings::LoadedSettings;
-use kalamdb_server::{BUILD, RunningServer, StartError, logging, start};
-use tokio::net::TcpListener;
+use kalamdb_server::{BUILD, RunningServer, StartError, listen, logging, start};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -48,7 +47,7 @@ fn connections_that_fit() -> usize {
 async fn serve(mut loaded: LoadedSettings) -> ExitCode {
     let server = &loaded.settings.server;
     // The port first: nothing is opened for a server that cannot be reached.
-    let listener = match TcpListener::bind((server.host.as_str(), server.port)).await {
+    let listener = match listen(&server.host, server.port).await {
         Ok(listener) => listener,
         Err(error) => {
             let address = format!("{} port {}", server.host, server.port);

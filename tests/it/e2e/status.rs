@@ -65,7 +65,8 @@ async fn the_tree_is_as_deep_and_wide_as_asked() {
     for member in ["name", "kind", "state", "mailbox_depth", "messages_handled", "restarts", "uptime_s", "children"] {
         assert!(!tree[member].is_null(), "{member} is missing from {tree}");
     }
-    for query in ["?limit=x", "?depth=-1"] {
+    assert_eq!(tree.get("last_error"), Some(&Value::Null), "null where nothing was lost: {tree}");
+    for query in ["?limit=x", "?depth=-1", "?depth=1.5", "?limit=99999999999999999999", "?colour=red"] {
         let answer = server.service().get(&format!("/api/actors{query}")).await;
         answer.fails(400, "INVALID_REQUEST");
     }

@@ -251,10 +251,20 @@ impl RootState {
             self.shared.fail(reason.clone());
             return Err(reason.into());
         };
+        self.arm(myself, kind, delay);
+        Ok(())
+    }
+
+    fn arm(&self, myself: &ActorRef<Mail<RootMsg>>, kind: Kind, delay: Duration) {
         let gauges = Arc::clone(&self.shared.gauges);
         // It ends by itself when the supervisor is gone.
         drop(myself.send_after(delay, move || Mail::new(&gauges, RootMsg::Respawn { kind })));
-        Ok(())
+    }
+
+    /// Whether a lost child may come back now: not while a DDL statement runs that a lost `CatalogActor` began. Without
+    /// that actor none begins, so there is an end to it.
+    fn may_return(&self, kind: Kind) -> bool {
+        kind != Kind::Catalog || self.shared.ddl_turn.try_lock().is_ok()
     }
 
     fn gauges_of(&self, kind: Kind) -> &Gauges {
@@ -300,6 +310,11 @@ impl Actor for RootSupervisor {
         match mail.open(&myself).await? {
             RootMsg::Respawn { kind } => {
                 if state.shared.is_stopping() {
+                    return Ok(());
+                }
+                if !state.may_return(kind) {
+                    // Waiting spends no budget.
+                    state.arm(&myself, kind, FIRST_DELAY);
                     return Ok(());
                 }
                 match state.respawn(&myself, kind).await {

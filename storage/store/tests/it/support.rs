@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kalamdb_commons::Family;
 use kalamdb_store::{
-    Batch, Direction, Durability, Entry, KeyRange, MemoryBackend, RocksDbBackend, RocksDbOptions, IfMissing, ScanRequest,
-    Snapshot, StorageBackend, StoreError,
+    Batch, Direction, Durability, Entry, IfMissing, KeyRange, MemoryBackend, RocksDbBackend, RocksDbOptions,
+    ScanRequest, Snapshot, StorageBackend, StoreError,
 };
 use tempfile::TempDir;
 
