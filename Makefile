@@ -8,7 +8,7 @@ CONFIG ?= settings.toml
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/kalamdb-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run token test lint docs ci crash
+.PHONY: help setup run token test lint docs ci crash fuzz
 
 help:
 	@echo 'make run    build and start the server on $(CONFIG)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make setup  install what a build and the tests need'
 	@echo 'make lint   formatting, clippy, crate borders'
 	@echo 'make docs   API documentation, warnings denied'
+	@echo 'make fuzz   every fuzz target for SECONDS_EACH seconds, 60 if unset'
 	@echo 'make ci     everything a change has to pass'
 
 setup:
@@ -58,3 +59,9 @@ crash:
 	@.ci/setup.sh test
 	cargo build --locked --workspace --all-targets
 	KALAMDB_CRASH_ROUNDS=50 cargo nextest run --locked -p kalamdb-tests crash::
+
+# Every fuzz target, or those in TARGETS, for so many seconds each.
+SECONDS_EACH ?= 60
+fuzz:
+	@.ci/setup.sh build
+	.ci/fuzz.sh $(SECONDS_EACH) $(TARGETS)

@@ -74,7 +74,9 @@ pub(super) fn parse_timestamp(text: &str) -> Option<i64> {
             .iter()
             .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?,
     };
-    YEARS.contains(&naive.year()).then(|| naive.and_utc().timestamp_micros())
+    // The years of the instant, not of the text: a leap second (`:60`) is the beginning of the next minute.
+    let micros = naive.and_utc().timestamp_micros();
+    YEARS.contains(&DateTime::from_timestamp_micros(micros)?.year()).then_some(micros)
 }
 
 /// Reads `2025-10-21` as days since the epoch.
@@ -130,10 +132,20 @@ mod tests {
             assert_eq!(parse_timestamp(text), expected, "{text}");
         }
         assert_eq!(parse_timestamp("1970-01-02"), Some(86_400_000_000));
+        assert_eq!(parse_timestamp("1970-01-01T00:00:60Z"), Some(60_000_000));
         assert_eq!(parse_timestamp("1969-12-31T23:59:59.999999Z"), Some(-1));
         for text in ["", "yesterday", "2025-13-01", "10000-01-01T00:00:00Z", "2025-10-21T25:00:00Z", "0000-01-01"] {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
         assert_eq!(parse_date("2025-1-1"), None);
+    }
+
+    /// A leap second at the very end was in the year 10000 once it was an instant.
+    #[test]
+    fn the_last_leap_second_is_no_time() {
+        assert_eq!(parse_timestamp("9999-12-31T23:59:59.999999Z"), Some(253_402_300_799_999_999));
+        for text in ["9999-12-31T23:59:60Z", "9999-12-31 23:59:60.5", "9999-12-31T23:30:00-01:00"] {
+            assert_eq!(parse_timestamp(text), None, "{text}");
+        }
     }
 }

@@ -93,6 +93,11 @@ impl RowReader {
         let slot = self.slots.get(column).ok_or_else(|| corrupted(WHAT, format!("no column {column}")))?;
         let nulls = body.get(column / 8).ok_or_else(too_short)?;
         if nulls >> (column % 8) & 1 != 0 {
+            // Its end is also where the next text begins: one that steps back would let texts overlap, and
+            // a short row read as a long one.
+            if is_variable(slot.column_type) && !self.variable(body, *slot)?.is_empty() {
+                return Err(corrupted(WHAT, format!("NULL in column {column} has content")));
+            }
             return Ok(ValueRef::Null);
         }
         let at = slot.at;

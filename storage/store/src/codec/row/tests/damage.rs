@@ -53,6 +53,25 @@ proptest! {
     }
 }
 
+/// Texts around a NULL whose slot stepped back overlapped: a short row was read as a long one.
+#[test]
+fn a_null_has_no_content() {
+    let types = [ColumnType::Text; 3];
+    let row = [Value::Text("abcd".into()), Value::Null, Value::Text("ef".into())];
+    let schema = schema_of(1, &types);
+    let good = encode_row(&header(schema.version), &schema, &row);
+    assert!(decode_row(&good, &schema).is_ok());
+    // The slot of the NULL: behind header, bitmap and the first slot.
+    let at = super::super::HEADER_BYTES + 1 + 4;
+    assert_eq!(good[at..at + 4], 4_u32.to_le_bytes());
+    for (end, said) in [(0, "text from 4 to 0 of 6"), (5, "NULL in column 1 has content"), (9, "text from 4 to 9 of 6")]
+    {
+        let mut bytes = good.clone();
+        bytes[at] = end;
+        assert_eq!(message(&bytes, &types), format!("stored row is corrupted: {said}"));
+    }
+}
+
 fn message(bytes: &[u8], types: &[ColumnType]) -> String {
     decode_row(bytes, &schema_of(1, types)).unwrap_err().to_string()
 }
