@@ -10,6 +10,7 @@ mod functions;
 mod interrupt;
 mod literals;
 mod params;
+mod parsed;
 mod planning;
 mod predicate;
 mod query;

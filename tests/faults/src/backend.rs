@@ -47,6 +47,14 @@ impl Powered {
         std::mem::take(&mut *self.unsynced.lock().await)
     }
 
+    /// As [`switch_off`](Self::switch_off), for the last owner.
+    fn drop_all(&self) -> Vec<Batch> {
+        if !self.on.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        self.unsynced.try_lock().map(|mut unsynced| std::mem::take(&mut *unsynced)).unwrap_or_default()
+    }
+
     fn check_on(&self) -> Result<(), StoreError> {
         if self.is_on() { Ok(()) } else { Err(StoreError::Closed) }
     }
@@ -87,6 +95,13 @@ impl UnstableBackend {
         self.machine.record(&batch, durability);
         unsynced.push(batch.clone());
         powered.live.write(batch, Durability::Logged).await
+    }
+}
+
+impl Drop for UnstableBackend {
+    fn drop(&mut self) {
+        let unsynced = self.powered.drop_all();
+        self.machine.leave(unsynced);
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Parts {
     /// What survives: everything that was synced, and what a power cut left of the rest.
     disk: tokio::sync::Mutex<MemoryBackend>,
     running: Mutex<Option<Arc<Powered>>>,
+    /// Written by a backend that was dropped and not closed: the operating system has it still.
+    left: Mutex<Vec<Batch>>,
     boots: AtomicU64,
     /// How often the power was cut: who was running then stays dead.
     cuts: AtomicU64,
@@ -57,6 +59,11 @@ impl Parts {
         Ok(())
     }
 
+    /// A backend ends without being closed.
+    pub(crate) fn leave(&self, unsynced: Vec<Batch>) {
+        self.left.lock().extend(unsynced);
+    }
+
     /// The first of so many batches are on the disk, how many is a matter of luck.
     pub(crate) async fn persist_some(&self, mut batches: Vec<Batch>) -> Result<(), StoreError> {
         let sides = batches.len() as u64 + 1;
@@ -77,6 +84,7 @@ impl Machine {
             die: Mutex::new(StdRng::seed_from_u64(seed)),
             disk: tokio::sync::Mutex::new(MemoryBackend::new()),
             running: Mutex::default(),
+            left: Mutex::default(),
             boots: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             record: Mutex::new(None),
@@ -114,7 +122,8 @@ impl Machine {
     async fn boot_in(&self, life: u64) -> Result<Arc<dyn StorageBackend>, StoreError> {
         self.0.faults.check_open()?;
         let live = MemoryBackend::new();
-        // Held until it runs: a cut that comes meanwhile waits, and then finds it running.
+        let left = std::mem::take(&mut *self.0.left.lock());
+        self.0.persist(left).await?;
         let disk = self.0.disk.lock().await;
         copy(&disk, &live).await?;
         let powered = Arc::new(Powered::new(live));
@@ -144,8 +153,10 @@ impl Machine {
             self.0.cuts.fetch_add(1, Ordering::AcqRel);
             running.take()
         };
-        let Some(running) = running else { return Ok(()) };
-        let lost = running.switch_off().await;
+        let mut lost = std::mem::take(&mut *self.0.left.lock());
+        if let Some(running) = running {
+            lost.extend(running.switch_off().await);
+        }
         self.0.persist_some(lost).await
     }
 

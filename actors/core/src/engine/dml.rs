@@ -125,9 +125,10 @@ impl Target<'_> {
         let prepared = match self.dml {
             Dml::Insert(insert) => insert::prepare(self, insert).await?,
             Dml::Update(update) => {
-                change::prepare(self, update.selection.as_ref(), Some(update.assignments.as_slice())).await?
+                let assignments = Some(update.assignments.as_slice());
+                Box::pin(change::prepare(self, update.selection.as_ref(), assignments)).await?
             }
-            Dml::Delete(delete) => change::prepare(self, delete.selection.as_ref(), None).await?,
+            Dml::Delete(delete) => Box::pin(change::prepare(self, delete.selection.as_ref(), None)).await?,
         };
         cells::check_size(self.context, &prepared.rows)?;
         Ok(prepared)

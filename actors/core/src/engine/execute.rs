@@ -35,7 +35,7 @@ pub(crate) async fn run_request(
     let mut results = Vec::new();
     let mut failed = None;
     let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
-    let statements = kalamdb_sql::statements(sql);
+    let statements = runtime.parsed().read(sql);
     if statements.len() > MOST_STATEMENTS {
         return SqlOutcome::refused(Error::new(
             ErrorCode::InvalidSql,
@@ -95,13 +95,14 @@ async fn run_statement(
 ) -> Result<StatementResult> {
     let names = parsed.column_names.as_deref();
     match &parsed.statement {
-        Statement::Query(query) => run_query(scope, query.as_ref().clone(), names, params, None).await,
-        Statement::Insert(insert) => dml::run(scope, Dml::Insert(insert), names, params).await,
-        Statement::Update(update) => dml::run(scope, Dml::Update(update), names, params).await,
-        Statement::Delete(delete) => dml::run(scope, Dml::Delete(delete), names, params).await,
+        // Each in a box of its own size: a task is moved as a whole, with room for the largest of them.
+        Statement::Query(query) => Box::pin(run_query(scope, query.as_ref().clone(), names, params, None)).await,
+        Statement::Insert(insert) => Box::pin(dml::run(scope, Dml::Insert(insert), names, params)).await,
+        Statement::Update(update) => Box::pin(dml::run(scope, Dml::Update(update), names, params)).await,
+        Statement::Delete(delete) => Box::pin(dml::run(scope, Dml::Delete(delete), names, params)).await,
         Statement::Explain { analyze, verbose, statement } => {
             let explain = Explain { analyze: *analyze, verbose: *verbose };
-            run_explain(scope, statement, params, explain).await
+            Box::pin(run_explain(scope, statement, params, explain)).await
         }
         Statement::ShowNamespaces => show::show_namespaces(&*scope.begin(None).await?),
         Statement::ShowTables { namespace } => show::show_tables(&*scope.begin(None).await?, namespace.as_ref()),
@@ -114,7 +115,7 @@ async fn run_statement(
         | Statement::AlterUser { .. }
         | Statement::DropUser { .. } => {
             ddl::check_role(scope.identity.role)?;
-            let message = catalog.apply(ddl_of(scope, &parsed.statement).await?).await?;
+            let message = Box::pin(async { catalog.apply(ddl_of(scope, &parsed.statement).await?).await }).await?;
             Ok(StatementResult::message(0, message))
         }
     }

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
+use super::parsed::ParsedStatements;
 use super::planning::session_state;
 use super::store::Store;
 use crate::StopReport;
@@ -43,6 +44,7 @@ pub(crate) struct Runtime {
     catalog_epoch: watch::Sender<u64>,
     state: SessionState,
     snowflakes: Arc<SnowflakeGenerator>,
+    parsed: ParsedStatements,
     heavy_plans: Arc<Semaphore>,
     refusing: AtomicBool,
     /// Held by whoever opens the store again.
@@ -86,6 +88,7 @@ impl Runtime {
             catalog: ArcSwap::from_pointee(snapshot),
             catalog_epoch: watch::Sender::new(0),
             snowflakes,
+            parsed: ParsedStatements::new(),
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
             reopening: AsyncMutex::default(),
@@ -199,6 +202,10 @@ impl Runtime {
 
     pub(crate) fn snowflakes(&self) -> &SnowflakeGenerator {
         &self.snowflakes
+    }
+
+    pub(crate) fn parsed(&self) -> &ParsedStatements {
+        &self.parsed
     }
 
     /// Permits to plan what may take long.

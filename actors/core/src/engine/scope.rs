@@ -61,6 +61,18 @@ struct Limits {
     cancel: CancellationToken,
 }
 
+impl Limits {
+    fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(called_off());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(out_of_time());
+        }
+        Ok(())
+    }
+}
+
 tokio::task_local! {
     /// Those of the statement that this task works on, for code too deep to be handed them.
     static LIMITS: Limits;
@@ -68,17 +80,8 @@ tokio::task_local! {
 
 /// An error once the statement that this task works on was called off or is out of time.
 pub(crate) fn still_wanted() -> Result<()> {
-    let check = |limits: &Limits| {
-        if limits.cancel.is_cancelled() {
-            return Err(called_off());
-        }
-        if Instant::now() >= limits.deadline {
-            return Err(out_of_time());
-        }
-        Ok(())
-    };
     // Outside of a statement nothing is limited.
-    LIMITS.try_with(check).unwrap_or(Ok(()))
+    LIMITS.try_with(Limits::check).unwrap_or(Ok(()))
 }
 
 fn called_off() -> Error {
@@ -109,11 +112,13 @@ impl Scope {
     /// [`ErrorCode::Timeout`] past the statement's time, [`ErrorCode::ShuttingDown`] when it was called
     /// off; nothing was changed then.
     pub(crate) async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.limits.check()?;
         tokio::select! {
             biased;
+            // First: what is done at once arms no timer and leaves no waker.
+            result = LIMITS.scope(self.limits.clone(), work) => result,
             () = self.limits.cancel.cancelled() => Err(called_off()),
             () = tokio::time::sleep_until(self.limits.deadline) => Err(out_of_time()),
-            result = LIMITS.scope(self.limits.clone(), work) => result,
         }
     }
 

@@ -23,13 +23,13 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
     let rows = match &insert.source {
         InsertSource::DefaultValues => vec![complete(target, &[], Vec::new())?],
         InsertSource::Values(values) => from_values(target, &places, values, insert.columns.is_some()).await?,
-        InsertSource::Query(query) => from_query(target, &places, query, insert.columns.is_some()).await?,
+        InsertSource::Query(query) => Box::pin(from_query(target, &places, query, insert.columns.is_some())).await?,
     };
     for row in &rows {
         check_not_null(schema, row)?;
     }
     let mut prepared = match &insert.on_conflict {
-        Some(on_conflict) => conflict::resolve(target, insert, on_conflict, rows).await?,
+        Some(on_conflict) => Box::pin(conflict::resolve(target, insert, on_conflict, rows)).await?,
         None => {
             let changes = rows.iter().map(|row| Ok(RowChange::Insert { key: key_of(target, row)?, row: row.clone() }));
             Prepared { changes: changes.collect::<Result<_>>()?, rows, base: None }
@@ -104,7 +104,11 @@ async fn from_values(
         }
         rows.push(row);
     }
-    let arrays: Vec<ArrayRef> = evaluate(target.context, &computed, target.params).await?;
+    // Mostly there is nothing to compute.
+    let arrays: Vec<ArrayRef> = match computed.as_slice() {
+        [] => Vec::new(),
+        computed => Box::pin(evaluate(target.context, computed, target.params)).await?,
+    };
     for ((at_row, at_cell), array) in computed_at.into_iter().zip(arrays) {
         let place = places.get(at_cell).copied().unwrap_or_default();
         let column = column_at(target, place)?;

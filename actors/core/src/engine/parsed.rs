@@ -1,0 +1,149 @@
+//! Statements that were parsed before, by their exact text.
+//!
+//! A client sends the same parametrised text again and again; reading it costs about as much as writing its row.
+//! A syntax tree says nothing of tables, users or roles, so an entry is never out of date. Texts without
+//! parameters are not kept: most come once. Bounded by entries and bytes; what is used least makes room.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kalamdb_commons::Result;
+use kalamdb_sql::{ParsedStatement, Statements};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// Bytes that all entries may take.
+const MAX_BYTES: u64 = 16 << 20;
+/// About how many entries there are.
+const ENTRIES: usize = 1000;
+/// Longer texts are read anew each time.
+const LONGEST_TEXT: usize = 4 << 10;
+/// Nor is a deeper tree kept: whoever makes room would drop it.
+const DEEPEST: usize = 200;
+/// A syntax tree is about so many times as large as its text.
+const GROWTH: u64 = 24;
+/// And takes at least so much.
+const LEAST_BYTES: u64 = 4 << 10;
+
+/// See the module.
+pub(crate) struct ParsedStatements {
+    known: Cache<Box<str>, Arc<ParsedStatement>, Weight>,
+}
+
+impl fmt::Debug for ParsedStatements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParsedStatements").field("entries", &self.known.len()).finish_non_exhaustive()
+    }
+}
+
+impl ParsedStatements {
+    pub(crate) fn new() -> Self {
+        Self { known: Cache::with_weighter(ENTRIES, MAX_BYTES, Weight) }
+    }
+
+    /// The statements of a text, read as they are asked for.
+    pub(crate) fn read<'t>(&'t self, text: &'t str) -> Reading<'t> {
+        match if text.len() <= LONGEST_TEXT { self.known.get(text) } else { None } {
+            Some(parsed) => Reading::Known(Some(parsed)),
+            None => {
+                let statements = kalamdb_sql::statements(text);
+                let keep = (text.len() <= LONGEST_TEXT && statements.len() == 1).then_some((self, text));
+                Reading::New { statements, keep }
+            }
+        }
+    }
+
+    fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) {
+        if parsed.parameters > 0 && parsed.depth <= DEEPEST {
+            self.known.insert(text.into(), Arc::clone(parsed));
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Weight;
+
+impl Weighter<Box<str>, Arc<ParsedStatement>> for Weight {
+    fn weight(&self, text: &Box<str>, _: &Arc<ParsedStatement>) -> u64 {
+        LEAST_BYTES + text.len() as u64 * GROWTH
+    }
+}
+
+/// The statements of one text, one after the other.
+pub(crate) enum Reading<'t> {
+    /// One that was read before.
+    Known(Option<Arc<ParsedStatement>>),
+    /// New ones; a single one is kept.
+    New { statements: Statements<'t>, keep: Option<(&'t ParsedStatements, &'t str)> },
+}
+
+impl Reading<'_> {
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Known(parsed) => usize::from(parsed.is_some()),
+            Self::New { statements, .. } => statements.len(),
+        }
+    }
+}
+
+impl Iterator for Reading<'_> {
+    type Item = Result<Arc<ParsedStatement>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Known(parsed) => parsed.take().map(Ok),
+            Self::New { statements, keep } => {
+                let parsed = statements.next()?.map(Arc::new);
+                if let (Ok(parsed), Some((cache, text))) = (&parsed, keep.take()) {
+                    cache.keep(text, parsed);
+                }
+                Some(parsed)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(cache: &ParsedStatements, sql: &str) -> Vec<String> {
+        cache.read(sql).map(|parsed| parsed.expect("it parses").text.clone()).collect()
+    }
+
+    #[test]
+    fn a_statement_with_parameters_is_read_once() {
+        let cache = ParsedStatements::new();
+        let sql = "INSERT INTO t VALUES ($1)";
+        assert_eq!(texts(&cache, sql), [sql]);
+        let Reading::Known(Some(first)) = cache.read(sql) else { panic!("not kept") };
+        let Reading::Known(Some(again)) = cache.read(sql) else { panic!("not kept") };
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(texts(&cache, sql), [sql]);
+    }
+
+    #[test]
+    fn nothing_else_is_kept() {
+        let cache = ParsedStatements::new();
+        let deep = format!("SELECT {}$1{}", "(".repeat(300), ")".repeat(300));
+        let long = format!("SELECT $1 AS \"{}\"", "x".repeat(LONGEST_TEXT));
+        for sql in ["SELECT 1", "SELECT $1; SELECT $1", deep.as_str(), long.as_str()] {
+            let count = texts(&cache, sql).len();
+            assert!(matches!(cache.read(sql), Reading::New { .. }), "{sql}");
+            assert_eq!(texts(&cache, sql).len(), count);
+        }
+        assert!(cache.read("SELECT $1 FROM").next().is_some_and(|parsed| parsed.is_err()));
+        assert!(matches!(cache.read("SELECT $1 FROM"), Reading::New { .. }), "an error is none");
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let cache = ParsedStatements::new();
+        for number in 0..20_000 {
+            assert_eq!(texts(&cache, &format!("SELECT $1 AS c{number}")).len(), 1);
+        }
+        assert!(cache.known.weight() <= MAX_BYTES);
+        assert!(cache.known.len() as u64 <= MAX_BYTES / LEAST_BYTES);
+    }
+}
