@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use kalamdb_commons::Result;
-use kalamdb_sql::{ParsedStatement, Statements};
+use kalamdb_sql::{InsertSource, ParsedStatement, Statement, Statements, ast, is_default_keyword};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -20,6 +20,8 @@ const ENTRIES: usize = 1000;
 const LONGEST_TEXT: usize = 4 << 10;
 /// Nor is a deeper tree kept: whoever makes room would drop it.
 const DEEPEST: usize = 200;
+/// Most rows of a statement that is light.
+const LIGHT_ROWS: usize = 16;
 /// A syntax tree is about so many times as large as its text.
 const GROWTH: u64 = 24;
 /// And takes at least so much.
@@ -53,11 +55,30 @@ impl ParsedStatements {
         }
     }
 
+    /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.
+    pub(crate) fn is_light(&self, text: &str) -> bool {
+        text.len() <= LONGEST_TEXT && self.known.peek(text).is_some_and(|parsed| plans_nothing(&parsed.statement))
+    }
+
     fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) {
         if parsed.parameters > 0 && parsed.depth <= DEEPEST {
             self.known.insert(text.into(), Arc::clone(parsed));
         }
     }
+}
+
+/// An INSERT of a few rows of parameters and defaults, and nothing else.
+fn plans_nothing(statement: &Statement) -> bool {
+    let Statement::Insert(insert) = statement else { return false };
+    let InsertSource::Values(rows) = &insert.source else { return false };
+    let is_given = |cell: &ast::Expr| {
+        let is_parameter = matches!(cell, ast::Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)));
+        is_parameter || is_default_keyword(cell)
+    };
+    insert.on_conflict.is_none()
+        && insert.returning.is_none()
+        && rows.len() <= LIGHT_ROWS
+        && rows.iter().flatten().all(is_given)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +142,27 @@ mod tests {
         let Reading::Known(Some(again)) = cache.read(sql) else { panic!("not kept") };
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(texts(&cache, sql), [sql]);
+    }
+
+    #[test]
+    fn only_inserts_that_plan_nothing_are_light() {
+        let cache = ParsedStatements::new();
+        let light = ["INSERT INTO t VALUES ($1, DEFAULT)", "INSERT INTO t (a) VALUES ($1), ($2)"];
+        let many = format!("INSERT INTO t VALUES {}", vec!["($1)"; 17].join(", "));
+        let heavy = [
+            "INSERT INTO t VALUES ($1, 1 + 1)",
+            "INSERT INTO t VALUES ($1, '5')",
+            "INSERT INTO t SELECT $1",
+            "INSERT INTO t VALUES ($1) RETURNING a",
+            "INSERT INTO t VALUES ($1) ON CONFLICT (a) DO NOTHING",
+            "SELECT $1",
+            many.as_str(),
+        ];
+        for (sql, expected) in light.map(|sql| (sql, true)).into_iter().chain(heavy.map(|sql| (sql, false))) {
+            assert!(!cache.is_light(sql), "unknown yet: {sql}");
+            assert_eq!(texts(&cache, sql).len(), 1);
+            assert_eq!(cache.is_light(sql), expected, "{sql}");
+        }
     }
 
     #[test]

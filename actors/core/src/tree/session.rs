@@ -1,5 +1,6 @@
 //! `SessionActor`: one user's session. It starts each of the user's statements in a task of its own, which
-//! waits for its turn, runs, and answers by itself, so a slow statement delays no other.
+//! waits for its turn, runs, and answers by itself, so a slow statement delays no other. Tasks run on the threads
+//! for statements, which have the stack that parsing and planning take; an INSERT that needs neither stays here.
 //!
 //! Its mailbox holds at most one message per admitted request. Restart: it is not restarted; the user's next
 //! statement opens a new session, which takes over the places that statements of the lost one still hold. Shutdown: it
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -98,7 +100,12 @@ impl SessionArgs {
         let active = Active::begin(&self.shared);
         let admission = Arc::clone(&self.admission);
         let token = self.admission.running.token();
-        let threads = self.admission.runtime.statements().clone();
+        let runtime = &self.admission.runtime;
+        // What is light saves the way to other threads and back, which costs more than the rest of it.
+        let threads = match runtime.parsed().is_light(&job.request.sql) {
+            true => Handle::current(),
+            false => runtime.statements().clone(),
+        };
         drop(spawn_on(&threads, "statement", async move {
             // Both counts end with the task, however it ends.
             let _tracked = token;
