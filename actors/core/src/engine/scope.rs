@@ -1,6 +1,9 @@
 //! A statement's surroundings and its bounds: who runs it, until when, and who may call it off.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result};
@@ -112,14 +115,23 @@ impl Scope {
     /// [`ErrorCode::Timeout`] past the statement's time, [`ErrorCode::ShuttingDown`] when it was called
     /// off; nothing was changed then.
     pub(crate) async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.limits.check()?;
-        tokio::select! {
-            biased;
-            // First: what is done at once arms no timer and leaves no waker.
-            result = LIMITS.scope(self.limits.clone(), work) => result,
-            () = self.limits.cancel.cancelled() => Err(called_off()),
-            () = tokio::time::sleep_until(self.limits.deadline) => Err(out_of_time()),
-        }
+        let mut work = pin!(LIMITS.scope(self.limits.clone(), work));
+        let mut cancelled = pin!(self.limits.cancel.cancelled());
+        let mut over = pin!(tokio::time::sleep_until(self.limits.deadline));
+        poll_fn(|context| {
+            // At every turn: work that computes all the time uses up its task's budget, and then neither a timer nor a
+            // token says anything.
+            self.limits.check()?;
+            // Before the two below: what is done at once arms no timer and leaves no waker.
+            if let Poll::Ready(result) = work.as_mut().poll(context) {
+                return Poll::Ready(result);
+            }
+            if cancelled.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(called_off()));
+            }
+            over.as_mut().poll(context).map(|()| Err(out_of_time()))
+        })
+        .await
     }
 
     /// Takes catalog and snapshot; `now` where an earlier attempt has fixed the statement's time. Waits while the

@@ -23,6 +23,9 @@ use crate::engine::run_request;
 use crate::task::spawn_on;
 use crate::{SqlOutcome, SqlRequest};
 
+/// Text and parameters of a request that may run on the threads of actors and connections.
+const LIGHT_BYTES: u64 = 64 << 10;
+
 /// A session as others see it.
 #[derive(Debug)]
 pub(super) struct SessionHandle {
@@ -102,10 +105,8 @@ impl SessionArgs {
         let token = self.admission.running.token();
         let runtime = &self.admission.runtime;
         // What is light saves the way to other threads and back, which costs more than the rest of it.
-        let threads = match runtime.parsed().is_light(&job.request.sql) {
-            true => Handle::current(),
-            false => runtime.statements().clone(),
-        };
+        let is_light = job.request.size_in_memory() <= LIGHT_BYTES && runtime.parsed().is_light(&job.request.sql);
+        let threads = if is_light { Handle::current() } else { runtime.statements().clone() };
         drop(spawn_on(&threads, "statement", async move {
             // Both counts end with the task, however it ends.
             let _tracked = token;
