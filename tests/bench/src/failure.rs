@@ -1,5 +1,5 @@
 //! Why a run could not be finished. What it finds to be wrong in the data is no failure but a
-//! difference, see [`crate::report::Report`].
+//! difference, see `load::report::Report`.
 
 use std::path::PathBuf;
 
