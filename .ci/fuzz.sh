@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets of tests/fuzz and runs each for a while.
 #
-#   .ci/fuzz.sh [SECONDS_EACH] [TARGET...]   10 seconds each, all targets
+#   .ci/fuzz.sh check                        at most 10 seconds each, all targets, always from the same start
+#   .ci/fuzz.sh [SECONDS_EACH] [TARGET...]   goes on from the corpus found so far, in directions never taken
 #
+# A change is judged by the first form: what it finds lies in the change, not in the luck of that run.
 # Build output, corpora and what breaks a target go below CARGO_TARGET_DIR; nothing is written in the
 # checkout. On stable Rust there are no sanitizers: targets find panics, broken promises, endless loops and
 # memory that grows. Where the toolchain cannot do even that, one line says so and nothing is run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-10}"
+always_same=
+[ "$seconds" != check ] || { always_same=yes; seconds=10; }
 [ "$#" -eq 0 ] || shift
 export PATH="$HOME/.cargo/bin:$PATH"
 dir="$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz"
@@ -36,6 +40,7 @@ RUSTC_BOOTSTRAP=1 cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none --targ
 failed=0
 for target in "${targets[@]}"; do
   corpus="$dir/corpus/$target"
+  [ -z "$always_same" ] || { corpus="$dir/check/$target"; rm -rf "$corpus"; }
   seeds="tests/fuzz/seeds/$target"
   log="$dir/$target.log"
   mkdir -p "$corpus" "$dir/found"
@@ -43,6 +48,7 @@ for target in "${targets[@]}"; do
   inputs=("$corpus")
   [ ! -d "$seeds" ] || inputs+=("$seeds")
   limits=(-max_len=4096 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512)
+  [ -z "$always_same" ] || limits+=(-seed=1)
   if "$program" "${inputs[@]}" "${limits[@]}" -max_total_time="$seconds" -print_final_stats=1 \
     -artifact_prefix="$dir/found/$target-" >"$log" 2>&1; then
     runs="$(awk '$1 == "stat::number_of_executed_units:" {print $2}' "$log")"
