@@ -28,4 +28,5 @@ mod values;
 
 pub(crate) use execute::run_request;
 pub(crate) use runtime::{Runtime, now_micros};
+pub(crate) use scope::Limits;
 pub(crate) use store::Store;

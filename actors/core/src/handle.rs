@@ -60,7 +60,7 @@ pub struct SqlRequest {
     /// One or more statements.
     pub sql: String,
     /// Scalars only.
-    pub params: Vec<serde_json::Value>,
+    pub params: Arc<Vec<serde_json::Value>>,
     /// Where unqualified names are looked up.
     pub namespace: NamespaceId,
     /// For the log.
@@ -74,7 +74,7 @@ impl SqlRequest {
             let text = match param {
                 serde_json::Value::String(text) => text.len(),
                 // Digits are kept as they came.
-                serde_json::Value::Number(_) => 16,
+                serde_json::Value::Number(number) => number.as_str().len(),
                 _ => 0,
             };
             std::mem::size_of::<serde_json::Value>() + text

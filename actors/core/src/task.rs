@@ -12,12 +12,15 @@ pub(crate) fn spawn_on<F>(handle: &Handle, name: &'static str, future: F) -> Joi
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    handle.spawn(async move {
-        // Everything the task owns is dropped by then, so nobody sees what the panic left half done.
-        if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-            tracing::error!(task = name, error = panic_text(panic.as_ref()), "task panicked");
-        }
-    })
+    handle.spawn(logged(name, future))
+}
+
+/// Runs `future`, and logs its panic.
+pub(crate) async fn logged<F: Future<Output = ()>>(name: &'static str, future: F) {
+    // Everything the task owns is dropped by then, so nobody sees what the panic left half done.
+    if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
+        tracing::error!(task = name, error = panic_text(panic.as_ref()), "task panicked");
+    }
 }
 
 /// What a panic said.

@@ -26,13 +26,13 @@ impl<B: Buf + Send> BodyChunk for B {}
 /// A whole body. As long as it lives it counts against the sum of all bodies.
 #[derive(Debug)]
 pub(super) struct Body {
-    bytes: Arc<Vec<u8>>,
+    bytes: Vec<u8>,
     _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Body {
-    pub(super) fn bytes(&self) -> Arc<Vec<u8>> {
-        Arc::clone(&self.bytes)
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -104,7 +104,7 @@ impl BodyReader {
                 chunk.advance(taken);
             }
         }
-        Ok(Body { bytes: Arc::new(bytes), _share: share })
+        Ok(Body { bytes, _share: share })
     }
 
     fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, length: u64) -> Result<()> {
@@ -147,7 +147,7 @@ mod tests {
     async fn a_body_is_read_whole_and_no_further_than_its_bound() {
         let reader = reader(8);
         let body = reader.read(&HeaderMap::new(), pieces(&["1234", "", "5678"])).await.expect("fits");
-        assert_eq!(*body.bytes(), b"12345678");
+        assert_eq!(body.bytes(), b"12345678");
         let error = reader.read(&HeaderMap::new(), pieces(&["1234", "56789"])).await.expect_err("too long");
         assert_eq!(error.code, ErrorCode::BodyTooLarge);
         assert!(error.message.contains("8B"), "{}", error.message);

@@ -10,7 +10,7 @@ use kalamdb_core::{HeaderUser, SqlRequest, milliseconds};
 use kalamdb_wire::{SqlRequestBody, SqlResponse};
 use warp::reply::Response;
 
-use super::body::BodyChunk;
+use super::body::{Body, BodyChunk};
 use super::context::RequestContext;
 use super::{Door, Handled, answer};
 
@@ -45,9 +45,8 @@ where
         body = door.bodies.read(headers, body) => body?,
         () = door.stopping.cancelled() => return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down")),
     };
-    let asked = parse(body.bytes()).await?;
     // What was read from it counts from here on, by the engine's rules.
-    drop(body);
+    let asked = parse(body).await?;
     let namespace = match asked.namespace {
         Some(name) => namespace(&name)?,
         None => NamespaceId::default_namespace(),
@@ -57,7 +56,7 @@ where
         identity: door.engine.identify(claimed)?,
         header_user,
         sql: asked.sql,
-        params: asked.params,
+        params: Arc::new(asked.params),
         namespace,
         request_id: context.request_id.as_str().to_owned(),
     };
@@ -79,11 +78,12 @@ fn namespace(name: &str) -> Result<NamespaceId> {
     }
 }
 
-async fn parse(body: Arc<Vec<u8>>) -> Result<SqlRequestBody> {
-    if body.len() <= PARSE_IN_PLACE_BYTES {
-        return SqlRequestBody::from_json(&body);
+async fn parse(body: Body) -> Result<SqlRequestBody> {
+    if body.bytes().len() <= PARSE_IN_PLACE_BYTES {
+        return SqlRequestBody::from_json(body.bytes());
     }
-    tokio::task::spawn_blocking(move || SqlRequestBody::from_json(&body)).await.map_err(Error::internal)?
+    // With its share, whoever still waits for it.
+    tokio::task::spawn_blocking(move || SqlRequestBody::from_json(body.bytes())).await.map_err(Error::internal)?
 }
 
 fn header_user(headers: &HeaderMap) -> HeaderUser {

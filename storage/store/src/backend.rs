@@ -206,6 +206,9 @@ impl Batch {
 /// What a write promises when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// Readable, and in its place in the order; lost with the process, or by a power cut, before the next
+    /// [`StorageBackend::sync`].
+    Deferred,
     /// In the log and readable; lost by a power cut before the next [`StorageBackend::sync`], not by
     /// the end of the process.
     Logged,

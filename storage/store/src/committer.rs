@@ -20,6 +20,7 @@ mod acknowledge;
 mod batch;
 mod changes;
 mod premises;
+mod recent;
 mod sequence;
 mod syncer;
 
@@ -42,6 +43,7 @@ use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
 use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use acknowledge::{Queue, Written};
+use recent::RecentRecords;
 use sequence::{NoNumbers, Sequence};
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
@@ -74,7 +76,8 @@ pub struct Ticket(u64);
 pub struct Committer {
     backend: Arc<dyn StorageBackend>,
     mode: SyncMode,
-    stripes: Vec<AsyncMutex<()>>,
+    /// Each lock with the records of partitions it was taken for lately.
+    stripes: Vec<AsyncMutex<RecentRecords>>,
     hasher: RandomState,
     gates: DashMap<TableId, Arc<RwLock<()>>>,
     sequence: Sequence,
@@ -89,6 +92,8 @@ pub struct Committer {
     /// Statements that are written and wait for their sync.
     queue: Queue,
     poisoned: AtomicBool,
+    /// Whether a write to the catalog failed: what a snapshot shows of any table may be what it would have changed.
+    catalog_unknown: AtomicBool,
 }
 
 impl Committer {
@@ -101,17 +106,18 @@ impl Committer {
         Ok(Arc::new(Self {
             backend,
             mode,
-            stripes: (0..LOCK_STRIPES).map(|_| AsyncMutex::new(())).collect(),
+            stripes: (0..LOCK_STRIPES).map(|_| AsyncMutex::default()).collect(),
             hasher: RandomState::new(),
             gates: DashMap::new(),
-            sequence,
             writer: AsyncMutex::default(),
             begun: AtomicU64::new(0),
             written: watch::Sender::new(Ticket(0)),
             synced: watch::Sender::new(Ticket(0)),
             unsynced: Mutex::new(HashMap::new()),
-            queue: Queue::new(),
+            queue: Queue::new(sequence.first()),
+            sequence,
             poisoned: AtomicBool::new(false),
+            catalog_unknown: AtomicBool::new(false),
         }))
     }
 
@@ -145,7 +151,7 @@ impl Committer {
         let hash = self.hasher.hash_one(&partition);
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits pick a stripe")]
         let stripe = &self.stripes[hash as usize % LOCK_STRIPES];
-        PartitionGuard { committer: self, partition, _gate: gate, _lock: stripe.lock().await }
+        PartitionGuard { committer: self, partition, _gate: gate, records: stripe.lock().await }
     }
 
     /// Writes a batch that is not about rows (the catalog), in order with all others; it is synced on return, in
@@ -157,6 +163,14 @@ impl Committer {
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
     pub async fn write_synced(&self, batch: Batch) -> Result<()> {
+        let result = self.write_and_sync(batch).await;
+        if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
+            self.catalog_unknown.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    async fn write_and_sync(&self, batch: Batch) -> Result<()> {
         let acknowledgement = {
             let _writer = self.writer.lock().await;
             self.check_writable()?;
@@ -175,7 +189,12 @@ impl Committer {
     }
 
     async fn write(&self, batch: Batch, written: Written) -> Result<Acknowledgement> {
-        self.backend.write(batch, Durability::Logged).await.map_err(|error| self.poison(error))?;
+        let durability = match self.mode {
+            // Nobody hears of it before the sync: that writes the log of all that wait for it at once.
+            SyncMode::Sync => Durability::Deferred,
+            SyncMode::Buffered => Durability::Logged,
+        };
+        self.backend.write(batch, durability).await.map_err(|error| self.poison(error))?;
         // With the writer held still: the order of the queue is that of the writes (CM-5).
         let acknowledgement = match self.mode {
             SyncMode::Sync => self.queue.push(written),
@@ -196,8 +215,11 @@ impl Committer {
     /// [`newest`](Self::newest), asked for after the snapshot was taken.
     ///
     /// # Errors
-    /// [`ErrorCode::StorageUnavailable`] when the sync failed.
+    /// [`ErrorCode::StorageUnavailable`] when the sync failed, or that of a DDL statement, whatever its table.
     pub async fn wait_visible(&self, partition: &PartitionId, up_to: Ticket) -> Result<()> {
+        if self.catalog_unknown.load(Ordering::Acquire) {
+            return Err(unavailable());
+        }
         match self.mode {
             // What is written may be seen: that a power cut may take it back is what this mode is about.
             SyncMode::Buffered => return Ok(()),
@@ -290,7 +312,8 @@ pub struct PartitionGuard<'a> {
     committer: &'a Committer,
     partition: PartitionId,
     _gate: OwnedRwLockReadGuard<()>,
-    _lock: MutexGuard<'a, ()>,
+    /// The partition's lock.
+    records: MutexGuard<'a, RecentRecords>,
 }
 
 impl PartitionGuard<'_> {
@@ -303,7 +326,7 @@ impl PartitionGuard<'_> {
     ///
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
-    pub async fn commit(&self, changes: Changes) -> Result<Committed, CommitError> {
+    pub async fn commit(&mut self, changes: Changes) -> Result<Committed, CommitError> {
         let committer = self.committer;
         committer.check_writable()?;
         let record = self.record().await?;
@@ -318,18 +341,24 @@ impl PartitionGuard<'_> {
         let _writer = committer.writer.lock().await;
         committer.check_writable()?;
         let seqs = committer.take_seqs(changes.rows.len()).await?;
-        let batch = batch::encode(&self.partition, &changes, &premises, &seqs, record);
+        let (batch, record) = batch::encode(&self.partition, &changes, &premises, &seqs, record);
         let ticket = committer.next_ticket();
         // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
         if committer.mode == SyncMode::Sync {
             committer.unsynced.lock().insert(self.partition.clone(), ticket);
         }
+        self.records.forget(&self.partition);
         let acknowledgement = committer.write(batch, Written { ticket, last_seq: seqs.last().copied() }).await?;
+        self.records.put(&self.partition, record);
         Ok(Committed { seqs, acknowledgement: Some(acknowledgement) })
     }
 
-    /// The partition's record; a partition never written to has the default one.
-    async fn record(&self) -> Result<PartitionRecord, StoreError> {
+    /// The partition's record; a partition never written to has the default one. What is in memory is what is stored:
+    /// only a guard's holder writes it, and after a failed write nothing is asked of this committer any more (CM-4).
+    async fn record(&mut self) -> Result<PartitionRecord, StoreError> {
+        if let Some(record) = self.records.get(&self.partition) {
+            return Ok(record);
+        }
         let key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());
         let values = self.committer.backend.get_many(Family::Manifest, &[key]).await?;
         decode_record(values.first().and_then(Option::as_ref))

@@ -126,7 +126,7 @@ impl StorageBackend for UnstableBackend {
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         self.log(batch, durability).await?;
         match durability {
-            Durability::Logged => Ok(()),
+            Durability::Deferred | Durability::Logged => Ok(()),
             // It is in the log by now: what a failed sync leaves of it only the next open tells.
             Durability::Synced => self.sync().await.map_err(|_| broken("sync")),
         }

@@ -38,6 +38,25 @@ async fn a_statement_past_its_time_is_a_timeout() {
     assert_eq!(ann.sql("SELECT count(*) FROM t").await.success().number(), 500, "nothing was changed");
 }
 
+/// The parts of a UNION run in tasks of their own, which nobody who gave up waits for.
+#[tokio::test]
+async fn what_is_called_off_leaves_its_threads() {
+    let server = with_rows(&[("server.request_timeout", "1s"), ("server.workers", "2")]).await;
+    let ann = server.user("ann");
+    let mut tasks = JoinSet::new();
+    for _ in 0..6 {
+        let caller = ann.clone();
+        tasks.spawn(async move { caller.sql(format!("{HEAVY} UNION ALL SELECT 1 UNION ALL {HEAVY}")).await });
+    }
+    for answer in tasks.join_all().await {
+        answer.fails(504, "TIMEOUT");
+    }
+    // With a thread still at it, these would not be in time.
+    for _ in 0..20 {
+        assert_eq!(ann.sql("SELECT count(*) FROM t").await.success().number(), 500);
+    }
+}
+
 #[tokio::test]
 async fn other_users_go_on_beside_a_heavy_statement() {
     let server = with_rows(&[("server.request_timeout", "4s")]).await;

@@ -201,6 +201,37 @@ async fn each_place_of_a_repeated_parameter_has_its_own_type() {
     assert!(message.fails(400, "PARAM_TYPE_MISMATCH").contains("INT"), "{}", message.text);
 }
 
+/// Beside a star, in the parts of a UNION, and under a LIMIT too: the type is that of the column they go into.
+#[tokio::test]
+async fn a_parameter_of_a_query_that_is_inserted_has_its_columns_type() {
+    let server = TestServer::start().await;
+    server.admin().sql("CREATE USER TABLE s (a BIGINT PRIMARY KEY, b DECIMAL(5,2))").await.ok();
+    server.admin().sql("CREATE USER TABLE t (a BIGINT PRIMARY KEY, b DECIMAL(5,2), c DOUBLE, d TIMESTAMP)").await.ok();
+    let ann = server.user("ann");
+    ann.sql("INSERT INTO s VALUES (1, 1.5)").await.ok();
+    let all = "SELECT a, b, c, d FROM t ORDER BY a";
+    ann.sql_params("INSERT INTO t SELECT *, $1, $2 FROM s", json!([1.239, "2025-10-21"])).await.ok();
+    let union = "INSERT INTO t (a, d) SELECT $1, $2 UNION ALL SELECT $3, $4";
+    ann.sql_params(union, json!([2, "2025-10-21", 3, "2025-10-22T01:00:00Z"])).await.ok();
+    ann.sql_params("INSERT INTO t (a, b) VALUES ($1, $2) LIMIT 1", json!([4, "7.125"])).await.ok();
+    ann.sql_params("INSERT INTO t (a, d) SELECT a + 4, $1 AS x FROM s ORDER BY a LIMIT 1", json!(["2025-10-21"]))
+        .await
+        .ok();
+    let day = "2025-10-21T00:00:00.000000Z";
+    assert_eq!(
+        ann.sql(all).await.success().values(),
+        [
+            [json!(1), json!("1.50"), json!(1.239), json!(day)],
+            [json!(2), Value::Null, Value::Null, json!(day)],
+            [json!(3), Value::Null, Value::Null, json!("2025-10-22T01:00:00.000000Z")],
+            [json!(4), json!("7.13"), Value::Null, Value::Null],
+            [json!(5), Value::Null, Value::Null, json!(day)],
+        ]
+    );
+    let wrong = ann.sql_params("INSERT INTO t SELECT *, $1, $2 FROM s", json!([1.5, true])).await;
+    assert!(wrong.fails(400, "PARAM_TYPE_MISMATCH").contains("TIMESTAMP"), "{}", wrong.text);
+}
+
 #[tokio::test]
 async fn many_parameters_are_taken() {
     let server = with_types().await;

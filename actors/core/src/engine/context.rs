@@ -40,9 +40,7 @@ pub(crate) struct StatementContext {
     pub(crate) catalog: Arc<CatalogSnapshot>,
     /// Where the rows are read, and written to.
     pub(crate) store: Arc<Store>,
-    pub(crate) snapshot: Arc<dyn Snapshot>,
-    /// Writes after this one are not in the snapshot.
-    newest: Ticket,
+    seen: Option<Seen>,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
     /// Memory that the request's results take.
@@ -57,22 +55,44 @@ pub(crate) struct StatementContext {
     owner: Mutex<Option<UserId>>,
 }
 
+/// The rows as a statement sees them.
+#[derive(Debug)]
+struct Seen {
+    snapshot: Arc<dyn Snapshot>,
+    /// Writes after this one are not in the snapshot.
+    newest: Ticket,
+}
+
 impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
     pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
-        let runtime = &scope.runtime;
-        let (catalog, store, snapshot) = runtime.catalog_and_rows().await?;
+        let (catalog, store, snapshot) = scope.runtime.catalog_and_rows().await?;
         let newest = store.committer.newest();
-        Ok(Arc::new(Self {
-            runtime: Arc::clone(runtime),
+        Ok(Self::new(scope, now, catalog, store, Some(Seen { snapshot, newest })))
+    }
+
+    /// For a statement that reads no rows.
+    pub(crate) async fn begin_unseeing(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
+        let (catalog, store) = scope.runtime.catalog_and_store().await?;
+        Ok(Self::new(scope, now, catalog, store, None))
+    }
+
+    fn new(
+        scope: &Scope,
+        now: Option<i64>,
+        catalog: Arc<CatalogSnapshot>,
+        store: Arc<Store>,
+        seen: Option<Seen>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            runtime: Arc::clone(&scope.runtime),
             identity: scope.identity.clone(),
             header_user: scope.header_user.clone(),
             namespace: scope.namespace.clone(),
             now: now.unwrap_or_else(now_micros),
             catalog,
             store,
-            snapshot,
-            newest,
+            seen,
             is_heavy: scope.is_heavy,
             results: Arc::clone(&scope.results),
             touched: Mutex::default(),
@@ -80,7 +100,16 @@ impl StatementContext {
             changed: Mutex::default(),
             rows: Mutex::default(),
             owner: Mutex::default(),
-        }))
+        })
+    }
+
+    /// The rows as all of the statement sees them.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for a statement that was begun as one that reads none.
+    pub(crate) fn snapshot(&self) -> Result<&dyn Snapshot> {
+        let seen = self.seen.as_ref().ok_or_else(|| Error::internal("a statement without a snapshot reads rows"))?;
+        Ok(seen.snapshot.as_ref())
     }
 
     /// Full name of a table named in the statement.
@@ -163,7 +192,8 @@ impl StatementContext {
         self.read.lock().contains(partition)
     }
 
-    /// Counts the rows that this attempt is going to write against `query.memory_limit`, as long as it lives.
+    /// Sees to it that so many bytes of rows that this attempt is going to write are counted against
+    /// `query.memory_limit`, as long as it lives.
     ///
     /// # Errors
     /// [`ErrorCode::ResourcesExhausted`].
@@ -171,10 +201,24 @@ impl StatementContext {
         if bytes < FREE_ROW_BYTES {
             return Ok(());
         }
-        let rows = MemoryConsumer::new("rows").register(&self.runtime.state().runtime_env().memory_pool);
-        rows.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(from_datafusion)?;
-        *self.rows.lock() = Some(rows);
-        Ok(())
+        self.with_rows(|rows| {
+            let held = rows.size();
+            rows.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(held))
+        })
+    }
+
+    /// Counts rows beside those that are counted already.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ResourcesExhausted`].
+    pub(crate) fn reserve_more_rows(&self, bytes: u64) -> Result<()> {
+        self.with_rows(|rows| rows.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)))
+    }
+
+    fn with_rows(&self, reserve: impl FnOnce(&MemoryReservation) -> datafusion::common::Result<()>) -> Result<()> {
+        let pool = &self.runtime.state().runtime_env().memory_pool;
+        let mut rows = self.rows.lock();
+        reserve(rows.get_or_insert_with(|| MemoryConsumer::new("rows").register(pool))).map_err(from_datafusion)
     }
 
     /// Gives the next plans of this statement the rows it changes, as table [`CHANGED_ROWS`].
@@ -200,9 +244,10 @@ impl StatementContext {
 
     /// CM-3: waits until nothing this statement saw can be taken back.
     pub(crate) async fn wait_visible(&self) -> Result<()> {
+        let Some(seen) = &self.seen else { return Ok(()) };
         let touched: Vec<PartitionId> = self.touched.lock().iter().cloned().collect();
         for partition in touched {
-            self.store.committer.wait_visible(&partition, self.newest).await?;
+            self.store.committer.wait_visible(&partition, seen.newest).await?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod returning;
 mod stored;
 mod template;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Result, Seq};
@@ -84,6 +85,20 @@ impl Dml<'_> {
         matches!(self, Self::Insert(insert) if insert.on_conflict.is_some())
     }
 
+    /// Whether it is an INSERT that asks for no rows: a duplicate key is found when it commits.
+    fn reads_no_rows(&self) -> bool {
+        let Self::Insert(Insert { source, on_conflict: None, returning: None, .. }) = self else { return false };
+        match source {
+            InsertSource::DefaultValues => true,
+            InsertSource::Values(rows) => ast::Visit::visit(rows, &mut FindsQuery).is_continue(),
+            InsertSource::Query(_) => false,
+        }
+    }
+
+    async fn begin(&self, scope: &Scope, now: i64) -> Result<Arc<StatementContext>> {
+        if self.reads_no_rows() { scope.begin_unseeing(Some(now)).await } else { scope.begin(Some(now)).await }
+    }
+
     fn done(&self, rows: u64) -> String {
         let noun = if rows == 1 { "row" } else { "rows" };
         let verb = match self {
@@ -95,12 +110,23 @@ impl Dml<'_> {
     }
 }
 
+/// Stops at a query within an expression.
+struct FindsQuery;
+
+impl ast::Visitor for FindsQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
 /// What a statement wants to write.
 #[derive(Debug, Default)]
 struct Prepared {
     /// The changes in order.
     changes: Vec<RowChange>,
-    /// The rows RETURNING is about, in the same order.
+    /// The rows RETURNING is about, in the same order; an INSERT without one has none.
     rows: Vec<Row>,
     /// The partition's last `_seq` when it was read; none where the keys say it all.
     base: Option<Seq>,
@@ -145,7 +171,7 @@ pub(crate) async fn run(
     let now = now_micros();
     let runtime = &scope.runtime;
     for attempt in 0..MOST_TRIES {
-        let mut context = scope.bound(scope.begin(Some(now))).await?;
+        let mut context = dml.begin(scope, now).await?;
         // Of the store that was read: one that failed meanwhile refuses, whatever has taken its place.
         let store = Arc::clone(&context.store);
         let committer = &store.committer;
@@ -153,7 +179,7 @@ pub(crate) async fn run(
         let mut guard = None;
         if attempt >= HELD_FROM_TRY {
             guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
-            context = scope.bound(scope.begin(Some(now))).await?;
+            context = dml.begin(scope, now).await?;
             if !Arc::ptr_eq(&context.store, &store) {
                 continue;
             }
@@ -179,7 +205,7 @@ pub(crate) async fn run(
                 }
             })
             .await?;
-        let guard = match guard {
+        let mut guard = match guard {
             Some(guard) => guard,
             None => scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?,
         };
@@ -222,10 +248,8 @@ pub(crate) async fn run(
         if returning.names_seq() {
             // The rows are there: whoever gets an error here must not take them for absent.
             drop(answer);
-            answer = returning
-                .evaluate(&prepared.rows, &committed.seqs)
-                .await
-                .map_err(|error| committed_without_answer(&error))?;
+            let evaluate = returning.evaluate(&prepared.rows, &committed.seqs);
+            answer = scope.bound(evaluate).await.map_err(|error| committed_without_answer(&error))?;
         }
         let mut result = answer.unwrap_or_default();
         result.row_count = affected;

@@ -53,7 +53,7 @@ pub(crate) async fn run_request(
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
-            let params = Params::new(params.clone(), parsed.parameters)?;
+            let params = Params::new(params, parsed.parameters)?;
             let deadline = if at == 0 { deadline } else { Deadline::now() + runtime.settings().server.request_timeout };
             let scope = Scope::new(runtime, &caller, &parsed, deadline);
             run_statement(&scope, catalog, &parsed, &params).await
@@ -115,7 +115,11 @@ async fn run_statement(
         | Statement::AlterUser { .. }
         | Statement::DropUser { .. } => {
             ddl::check_role(scope.identity.role)?;
-            let message = Box::pin(async { catalog.apply(ddl_of(scope, &parsed.statement).await?).await }).await?;
+            let apply = async {
+                let ddl = ddl_of(scope, &parsed.statement).await?;
+                catalog.apply(ddl, scope.limits()).await
+            };
+            let message = Box::pin(apply).await?;
             Ok(StatementResult::message(0, message))
         }
     }

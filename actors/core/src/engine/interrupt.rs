@@ -2,7 +2,8 @@
 //!
 //! DataFusion's operators give way after some batches, and a statement is called off where they do. A join
 //! whose filter drops everything never gets there: it looks at pair after pair within one poll. So every
-//! join's filter first asks whether the statement is still wanted, and its output counts as work done.
+//! join's filter first asks whether the statement is still wanted, and its output counts as work done. It knows the
+//! statement's limits from when it was planned: a plan spreads over tasks that do not know whose they are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
 
-use super::scope::still_wanted;
+use super::scope::Limits;
 
 /// The rule that prepares joins; to be run last.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct InterruptibleJoins;
 
 impl PhysicalOptimizerRule for InterruptibleJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let limits = Limits::of_task();
+        let interruptible = |filter: &JoinFilter| interruptible(filter, limits.as_ref());
         plan.transform_up(|node| {
             let join: Option<Arc<dyn ExecutionPlan>> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
                 let filter = join.filter().map(interruptible);
@@ -59,8 +62,8 @@ impl PhysicalOptimizerRule for InterruptibleJoins {
     }
 }
 
-fn interruptible(filter: &JoinFilter) -> JoinFilter {
-    let expression = Arc::new(IfWanted { inner: Arc::clone(filter.expression()) });
+fn interruptible(filter: &JoinFilter, limits: Option<&Limits>) -> JoinFilter {
+    let expression = Arc::new(IfWanted { inner: Arc::clone(filter.expression()), limits: limits.cloned() });
     JoinFilter::new(expression, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
 }
 
@@ -68,6 +71,8 @@ fn interruptible(filter: &JoinFilter) -> JoinFilter {
 #[derive(Debug)]
 struct IfWanted {
     inner: Arc<dyn PhysicalExpr>,
+    /// None outside of a statement, where nothing is limited.
+    limits: Option<Limits>,
 }
 
 // Derived, the comparison would move the trait object out.
@@ -97,7 +102,8 @@ impl PhysicalExpr for IfWanted {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        still_wanted().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let wanted = self.limits.as_ref().map_or(Ok(()), Limits::check);
+        wanted.map_err(|error| DataFusionError::External(Box::new(error)))?;
         self.inner.evaluate(batch)
     }
 
@@ -107,7 +113,7 @@ impl PhysicalExpr for IfWanted {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
         match children.into_iter().next() {
-            Some(inner) => Ok(Arc::new(Self { inner })),
+            Some(inner) => Ok(Arc::new(Self { inner, limits: self.limits.clone() })),
             None => Ok(self),
         }
     }

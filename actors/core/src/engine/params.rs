@@ -33,7 +33,7 @@ impl Params {
     }
 
     /// Checks count and kind.
-    pub(crate) fn new(values: Vec<Json>, expected: usize) -> Result<Self> {
+    pub(crate) fn new(values: &Arc<Vec<Json>>, expected: usize) -> Result<Self> {
         if values.len() != expected {
             let noun = if expected == 1 { "parameter" } else { "parameters" };
             return Err(Error::new(
@@ -47,7 +47,7 @@ impl Params {
                 format!("parameter ${} is an array or an object: parameters are scalars", place + 1),
             ));
         }
-        Ok(Self { values: Arc::new(values) })
+        Ok(Self { values: Arc::clone(values) })
     }
 
     /// The parameter a placeholder names, converted for a column.
@@ -73,16 +73,18 @@ impl Params {
     ) -> Result<LogicalPlan> {
         self.bind_limits(&mut query)?;
         let occurrences = self.renumber(&mut query)?;
-        let meant = output_types(&query, outputs);
         if occurrences.is_empty() {
             return plan_query(context, query, Vec::new());
         }
         let by_json: Vec<FieldRef> =
             occurrences.iter().map(|number| param_field(json_type(self.json(*number)))).collect();
+        let mut meant = HashMap::new();
         // What cannot be inferred is what its JSON says; a first plan tells which.
         let types = match plan_query(context, query.clone(), vec![None; occurrences.len()]) {
             Ok(plan) => {
                 let inferred = inferred_types(&plan, occurrences.len())?;
+                let outputs: Vec<_> = outputs.iter().copied().map(Some).collect();
+                output_types(&plan, &outputs, &mut meant);
                 inferred.into_iter().zip(by_json).map(|(inferred, json)| Some(inferred.unwrap_or(json))).collect()
             }
             Err(_) => by_json.into_iter().map(Some).collect::<Vec<Option<FieldRef>>>(),
@@ -146,20 +148,59 @@ impl Params {
     }
 }
 
-/// What each occurrence that stands alone in the outermost select list is meant for.
-fn output_types(query: &ast::Query, outputs: &[ColumnType]) -> HashMap<usize, ColumnType> {
-    let ast::SetExpr::Select(select) = query.body.as_ref() else { return HashMap::new() };
-    let mut types = HashMap::new();
-    for (item, column_type) in select.projection.iter().zip(outputs) {
-        if let ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } = item
-            && let ast::Expr::Value(value) = expr
-            && let ast::Value::Placeholder(name) = &value.value
-            && let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse().ok())
-        {
-            types.insert(number, *column_type);
+/// What each occurrence that is an output of the plan by itself is meant for, through whatever passes it on.
+fn output_types(plan: &LogicalPlan, outputs: &[Option<ColumnType>], types: &mut HashMap<usize, ColumnType>) {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut below = vec![None; projection.input.schema().fields().len()];
+            for (expr, output) in projection.expr.iter().zip(outputs) {
+                match unaliased(expr) {
+                    Expr::Column(column) => {
+                        let place = projection.input.schema().maybe_index_of_column(column);
+                        if let Some(slot) = place.and_then(|place| below.get_mut(place)) {
+                            *slot = *output;
+                        }
+                    }
+                    expr => note_type(expr, *output, types),
+                }
+            }
+            output_types(&projection.input, &below, types);
         }
+        LogicalPlan::Values(values) => {
+            for row in &values.values {
+                for (expr, output) in row.iter().zip(outputs) {
+                    note_type(unaliased(expr), *output, types);
+                }
+            }
+        }
+        // These have the columns of what is below them.
+        LogicalPlan::Union(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(_) => {
+            for input in plan.inputs() {
+                output_types(input, outputs, types);
+            }
+        }
+        _ => {}
     }
-    types
+}
+
+fn unaliased(mut expr: &Expr) -> &Expr {
+    while let Expr::Alias(alias) = expr {
+        expr = &alias.expr;
+    }
+    expr
+}
+
+fn note_type(expr: &Expr, output: Option<ColumnType>, types: &mut HashMap<usize, ColumnType>) {
+    if let (Expr::Placeholder(placeholder), Some(column_type)) = (expr, output)
+        && let Some(place) = placeholder.id.strip_prefix('$').and_then(|digits| digits.parse().ok())
+    {
+        types.insert(place, column_type);
+    }
 }
 
 struct Renumberer<'a> {
@@ -276,15 +317,17 @@ fn mismatch(number: usize, expected: &str, json: &Json) -> Error {
     let came = match json {
         Json::Null => "null".to_owned(),
         Json::Bool(truth) => format!("boolean {truth}"),
-        Json::Number(number) => format!("number {number}"),
-        Json::String(text) => {
-            let shown: String = text.chars().take(40).collect();
-            format!("string {shown:?}")
-        }
+        Json::Number(number) => format!("number {}", beginning(number.as_str())),
+        Json::String(text) => format!("string {:?}", beginning(text)),
         Json::Array(_) => "an array".to_owned(),
         Json::Object(_) => "an object".to_owned(),
     };
     Error::new(ErrorCode::ParamTypeMismatch, format!("Parameter ${number}: expected {expected}, got {came}"))
+}
+
+/// As much of what came as is worth showing.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(40).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -295,9 +338,9 @@ mod tests {
 
     #[test]
     fn counts_are_checked_with_the_contracts_words() {
-        let error = Params::new(vec![json!(1), json!(2), json!(3)], 2).expect_err("too many");
+        let error = Params::new(&Arc::new(vec![json!(1), json!(2), json!(3)]), 2).expect_err("too many");
         assert_eq!(error.message, "Expected 2 parameters, got 3");
-        let error = Params::new(vec![json!([1])], 1).expect_err("array");
+        let error = Params::new(&Arc::new(vec![json!([1])]), 1).expect_err("array");
         assert_eq!(error.code, ErrorCode::InvalidRequest);
     }
 }

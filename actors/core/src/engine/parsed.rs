@@ -22,8 +22,8 @@ const LONGEST_TEXT: usize = 4 << 10;
 const DEEPEST: usize = 200;
 /// Most rows of a statement that is light.
 const LIGHT_ROWS: usize = 16;
-/// A syntax tree is about so many times as large as its text.
-const GROWTH: u64 = 24;
+/// A syntax tree is at most about so many times as large as its text: `$1,` is an expression of 300 bytes.
+const GROWTH: u64 = 100;
 /// And takes at least so much.
 const LEAST_BYTES: u64 = 4 << 10;
 

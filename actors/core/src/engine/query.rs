@@ -14,7 +14,7 @@ use super::errors::from_datafusion;
 use super::params::Params;
 use super::result::RowWriter;
 use super::rewrite::{expose_system_columns, name_outputs};
-use super::scope::{Scope, still_wanted};
+use super::scope::{Limits, Scope, on_behalf, still_wanted};
 
 /// How an EXPLAIN was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +73,10 @@ pub(crate) async fn plan(
     let permit = Arc::clone(runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
     let (context, params, threads) = (Arc::clone(context), params.clone(), runtime.statements().clone());
     let outputs = outputs.to_vec();
+    let limits = Limits::of_task();
     let work = move || {
         let _permit = permit;
-        threads.block_on(plan_here(&context, query, &params, &outputs, explain))
+        threads.block_on(on_behalf(limits, plan_here(&context, query, &params, &outputs, explain)))
     };
     runtime.statements().spawn_blocking(work).await.map_err(Error::internal)?
 }

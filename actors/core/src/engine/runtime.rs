@@ -77,7 +77,7 @@ impl Runtime {
             .build()
             .map_err(Error::internal)?;
         let statement_handle = statement_threads.handle().clone();
-        store.run_syncer(&statement_handle);
+        store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         Ok(Self {
             state: session_state(&settings, &snowflakes)?,
@@ -139,7 +139,7 @@ impl Runtime {
             let _ = store.backend.close().await;
             return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend holds another database now"));
         }
-        store.run_syncer(&self.statement_handle);
+        store.run_syncer()?;
         Ok(store)
     }
 
@@ -166,16 +166,37 @@ impl Runtime {
     /// The catalog and the rows of one instant. A dropped table's rows are gone before the catalog says so:
     /// while that is being written, whoever begins waits.
     pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>, Arc<dyn Snapshot>)> {
-        let mut epochs = self.catalog_epoch.subscribe();
         loop {
-            let epoch = *epochs.wait_for(|epoch| epoch % 2 == 0).await.map_err(Error::internal)?;
+            let epoch = self.settled_catalog().await?;
             let catalog = self.catalog();
             let store = self.store();
             let snapshot = store.backend.snapshot().await;
-            if *epochs.borrow() == epoch {
+            if *self.catalog_epoch.borrow() == epoch {
                 return Ok((catalog, store, snapshot?));
             }
         }
+    }
+
+    /// The catalog, and the store that it is the catalog of.
+    pub(crate) async fn catalog_and_store(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>)> {
+        loop {
+            let epoch = self.settled_catalog().await?;
+            let (catalog, store) = (self.catalog(), self.store());
+            if *self.catalog_epoch.borrow() == epoch {
+                return Ok((catalog, store));
+            }
+        }
+    }
+
+    /// Waits while the catalog is being written; its epoch then.
+    async fn settled_catalog(&self) -> Result<u64> {
+        let settled = |epoch: &u64| epoch.is_multiple_of(2);
+        let epoch = *self.catalog_epoch.borrow();
+        if settled(&epoch) {
+            return Ok(epoch);
+        }
+        let mut epochs = self.catalog_epoch.subscribe();
+        Ok(*epochs.wait_for(settled).await.map_err(Error::internal)?)
     }
 
     /// To be held from before a change of the catalog is written until it is swapped in. For the

@@ -59,13 +59,25 @@ pub(crate) struct Scope {
 
 /// When a statement ends whether it is done or not.
 #[derive(Debug, Clone)]
-struct Limits {
+pub(crate) struct Limits {
     deadline: Instant,
     cancel: CancellationToken,
 }
 
 impl Limits {
-    fn check(&self) -> Result<()> {
+    /// Those of the statement that this task works on.
+    pub(crate) fn of_task() -> Option<Self> {
+        LIMITS.try_with(Clone::clone).ok()
+    }
+
+    /// Ends when the statement is called off, with what it is answered then.
+    pub(crate) async fn called_off(&self) -> Error {
+        self.cancel.cancelled().await;
+        called_off()
+    }
+
+    /// An error once the statement was called off or is out of time.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
             return Err(called_off());
         }
@@ -95,7 +107,20 @@ fn out_of_time() -> Error {
     Error::new(ErrorCode::Timeout, "the statement ran past server.request_timeout; nothing was changed")
 }
 
+/// Runs work on another thread's task for the statement with these limits.
+pub(crate) async fn on_behalf<T>(limits: Option<Limits>, work: impl Future<Output = T>) -> T {
+    match limits {
+        Some(limits) => LIMITS.scope(limits, work).await,
+        None => work.await,
+    }
+}
+
 impl Scope {
+    /// When it ends, and who ends it earlier.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// A scope with time until `deadline`; `statement` is what it is for.
     pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement, deadline: Instant) -> Self {
         Self {
@@ -138,5 +163,10 @@ impl Scope {
     /// catalog is being written, as [`Scope::bound`] does.
     pub(crate) async fn begin(&self, now: Option<i64>) -> Result<Arc<StatementContext>> {
         self.bound(StatementContext::begin(self, now)).await
+    }
+
+    /// The same for a statement that reads no rows.
+    pub(crate) async fn begin_unseeing(&self, now: Option<i64>) -> Result<Arc<StatementContext>> {
+        self.bound(StatementContext::begin_unseeing(self, now)).await
     }
 }

@@ -2,14 +2,15 @@
 //! replaced, and what the backend then holds is the truth.
 
 use std::sync::Arc;
+use std::thread;
 
 use kalamdb_commons::settings::{Durability, StorageSettings};
 use kalamdb_commons::{Error, Result};
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::{BackendRegistry, Committer, IfMissing, StorageBackend, SyncMode, identity};
-use tokio::runtime::Handle;
+use tokio::runtime::Builder;
 
-use crate::task::spawn_on;
+use crate::task::logged;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,9 +49,14 @@ impl Store {
         Ok((Committer::open(backend, mode).await?, database))
     }
 
-    /// Syncs what is written for as long as the store is used.
-    pub(super) fn run_syncer(&self, threads: &Handle) {
-        spawn_on(threads, "syncer", Arc::clone(&self.committer).run_syncer());
+    /// Syncs what is written for as long as the store is used, on a thread of its own: a commit waits for it, and is
+    /// not to wait for queries that compute.
+    pub(super) fn run_syncer(&self) -> Result<()> {
+        let committer = Arc::clone(&self.committer);
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(Error::internal)?;
+        let run = move || runtime.block_on(logged("syncer", committer.run_syncer()));
+        thread::Builder::new().name("kalamdb-syncer".to_owned()).spawn(run).map_err(Error::internal)?;
+        Ok(())
     }
 
     /// Whether it has to be opened again before anything can be written.

@@ -47,7 +47,7 @@ impl Server {
             identity: identity(user, role),
             header_user: Ok(None),
             sql: sql.to_owned(),
-            params,
+            params: Arc::new(params),
             namespace: NamespaceId::default_namespace(),
             request_id: "test".to_owned(),
         }
@@ -82,7 +82,7 @@ impl Server {
         let context = scope.begin(None).await.expect("a context");
         let Statement::Query(query) = parsed.statement else { panic!("a query") };
         select(&context, *query, None, &Params::none(), None).await.expect("it runs");
-        context.snapshot.keys_read()
+        context.snapshot().expect("it reads").keys_read()
     }
 }
 
@@ -288,4 +288,31 @@ async fn rows_to_be_written_count_as_memory_while_they_are_written() {
     }
     assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(10));
     assert_eq!(server.runtime.state().runtime_env().memory_pool.reserved(), 0);
+}
+
+/// DDL that has begun runs until it is done; what was called off does not begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_of_a_request_that_was_called_off_are_not_begun() {
+    let server = Server::start().await;
+    let run = async |sql: &str, deadline: Instant, cancel: &CancellationToken| {
+        let request = Server::request("admin", Role::Dba, sql, vec![]);
+        run_request(&server.runtime, &server.tree.catalog(), &request, deadline, cancel).await
+    };
+    let (later, cancelled) = (Instant::now() + Duration::from_secs(60), CancellationToken::new());
+    cancelled.cancel();
+    let sql = "CREATE NAMESPACE a; CREATE USER 'u'; DROP NAMESPACE IF EXISTS b";
+    let outcome = run(sql, later, &cancelled).await;
+    let error = outcome.error.expect("called off");
+    assert_eq!((error.statement, error.error.code), (Some(0), ErrorCode::ShuttingDown));
+    let outcome = run("CREATE NAMESPACE a", later, &CancellationToken::new()).await;
+    assert!(outcome.error.is_none(), "nothing of it was done: {:?}", outcome.error);
+}
+
+/// What a request takes is its text, digits too.
+#[test]
+fn the_digits_of_a_number_are_counted() {
+    let digits = "1".repeat(1 << 20);
+    let number: Json = serde_json::from_str(&digits).expect("a number");
+    let request = Server::request("u", Role::User, "SELECT $1", vec![number]);
+    assert!(request.size_in_memory() > 1 << 20);
 }

@@ -24,6 +24,8 @@ pub(crate) fn literal_to_value(expr: &ast::Expr, column_type: ColumnType, column
         _ => return None,
     };
     let converted = match value {
+        // Planned, as in a query: it is the text of what the literal means.
+        ast::Value::Boolean(_) | ast::Value::Number(..) if column_type == ColumnType::Text => return None,
         ast::Value::Null => Some(Value::Null),
         ast::Value::Boolean(truth) if column_type == ColumnType::Boolean => Some(Value::Boolean(*truth)),
         ast::Value::Number(digits, _) => {

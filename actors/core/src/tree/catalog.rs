@@ -11,6 +11,7 @@
 
 mod users;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::slot::{Lost, Slot, restarting};
 use crate::catalog::{CatalogSnapshot, TableEntry};
 use crate::engine::ddl::{Ddl, NewTable};
 use crate::engine::now_micros;
-use crate::engine::{Runtime, Store};
+use crate::engine::{Limits, Runtime, Store};
 use crate::task::spawn_on;
 
 /// DDL runs until it is done; this only frees a caller from an actor that hangs.
@@ -44,14 +45,26 @@ impl CatalogClient {
     }
 
     /// Changes the catalog; answers what was done, in a sentence. What was lost before it began is sent once
-    /// more.
-    pub(crate) async fn apply(&self, ddl: Ddl) -> Result<String> {
+    /// more; what is called off before it has begun does not begin. It has no deadline.
+    pub(crate) async fn apply(&self, ddl: Ddl, limits: &Limits) -> Result<String> {
         let ddl = Arc::new(ddl);
         for _ in 0..2 {
             let claim = Arc::new(Claim::default());
             let (asked, asked_claim) = (Arc::clone(&ddl), Arc::clone(&claim));
             let apply = |reply| CatalogMsg::Apply { ddl: asked, claim: asked_claim, reply };
-            match self.slot.ask(apply, APPLY_TIMEOUT).await {
+            let mut asking = pin!(self.slot.ask(apply, APPLY_TIMEOUT));
+            let answer = tokio::select! {
+                biased;
+                // First: what is called off already is not even sent.
+                error = limits.called_off() => {
+                    if claim.give_up() {
+                        return Err(error);
+                    }
+                    asking.await
+                }
+                answer = &mut asking => answer,
+            };
+            match answer {
                 Ok(done) => return done,
                 Err(Lost::Late) if claim.give_up() => return Err(restarting()),
                 Err(Lost::Late) => {
@@ -144,7 +157,15 @@ impl CatalogState {
         CatalogSnapshot::clone(&self.runtime.catalog())
     }
 
-    /// With the gates closed that the change asks for, of `store`.
+    /// A change that takes no rows away: nobody can see half of it.
+    async fn publish_new(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
+        self.runtime.store().committer.write_synced(batch).await?;
+        self.gauges.passes("written");
+        self.runtime.swap_catalog(snapshot);
+        Ok(())
+    }
+
+    /// A change that takes rows away, with the gates closed that it asks for, of `store`.
     async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
         store.committer.write_synced(batch).await?;
@@ -166,7 +187,7 @@ impl CatalogState {
         records::put_namespace(&mut batch, &definition);
         let done = format!("namespace '{name}' created");
         snapshot.namespaces.insert(name, definition);
-        self.publish(&self.runtime.store(), batch, snapshot).await?;
+        self.publish_new(batch, snapshot).await?;
         Ok(done)
     }
 
@@ -225,7 +246,7 @@ impl CatalogState {
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
         snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
-        self.publish(&self.runtime.store(), batch, snapshot).await?;
+        self.publish_new(batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))
     }
 

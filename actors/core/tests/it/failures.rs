@@ -128,6 +128,29 @@ async fn definitions_of_unknown_outcome_are_found_out() {
     assert!(there > 0 && gone > 0, "both happen: {there} {gone}");
 }
 
+/// Between the failure and the reopening nobody can tell whether the table is there: no answer says that it is empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_whose_drop_failed_is_not_shown_empty() {
+    for durability in [Durability::Sync, Durability::Buffered] {
+        let machine = Machine::new(1);
+        let server = Server::start(&machine, durability).await;
+        server.run("ann", TABLE, vec![]).await.expect("a table");
+        insert(&server, "ann", 1).await.expect("acknowledged");
+        machine.faults().fail_opens(true);
+        machine.faults().fail_syncs(true);
+        let error = server.run("ann", "DROP TABLE t", vec![]).await.expect_err("its sync failed");
+        assert!(is_unavailable(&error) && error.outcome == Outcome::Unknown, "{error:?}");
+        for sql in ["SELECT count(*) FROM t", "SELECT v FROM t WHERE id = 1"] {
+            let error = server.run("ann", sql, vec![]).await.expect_err("nobody knows");
+            assert!(is_unavailable(&error), "{sql}: {error:?}");
+        }
+        machine.faults().fail_syncs(false);
+        machine.faults().fail_opens(false);
+        server.until_ready(true).await;
+        server.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_that_fails_is_tried_again() {
     let machine = Machine::new(3);

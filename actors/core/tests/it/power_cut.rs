@@ -53,9 +53,25 @@ struct World {
     given: Mutex<HashSet<i64>>,
     /// What readers saw of each writer's own partition.
     seen: [AtomicI64; WRITERS],
+    /// What they saw of the shared table.
+    seen_common: AtomicI64,
 }
 
 impl World {
+    fn seen_in(&self, table: Table, writer: usize) -> i64 {
+        match table {
+            Table::Own => self.seen[writer].load(Ordering::Acquire),
+            Table::Common => self.seen_common.load(Ordering::Acquire),
+        }
+    }
+
+    fn saw(&self, table: Table, writer: usize, seq: i64) {
+        match table {
+            Table::Own => self.seen[writer].fetch_max(seq, Ordering::AcqRel),
+            Table::Common => self.seen_common.fetch_max(seq, Ordering::AcqRel),
+        };
+    }
+
     fn told(&self, seq: i64) {
         self.highest.fetch_max(seq, Ordering::AcqRel);
     }
@@ -99,8 +115,14 @@ async fn look(server: &Server, journal: &mut Journal, table: Table, world: &Worl
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while !world.dark.load(Ordering::Acquire) {
         ticks.tick().await;
+        // Before the look: what was seen by now has to be there.
+        let seen = world.seen_in(table, journal.writer);
+        let Some(newest) = newest_in(server, &journal.user, table).await else { continue };
         if let Some((rows, last)) = state_of(server, &journal.user, table).await {
             world.told(last);
+            if durability == Durability::Sync {
+                assert!(newest >= seen, "{}: a reader saw {seen}, {newest} is there", journal.user);
+            }
             journal.settle(table, &rows, last, durability == Durability::Sync);
             return true;
         }
@@ -117,21 +139,34 @@ async fn state_of(server: &Server, user: &str, table: Table) -> Option<(Vec<(i64
     Some((live.collect(), last))
 }
 
-/// Sees the newest row of one writer's partition, again and again.
-async fn read(server: Server, writer: usize, world: Arc<World>) {
+/// The highest `_seq` of a whole partition, deleted rows too; none if the server cannot say.
+async fn newest_in(server: &Server, user: &str, table: Table) -> Option<i64> {
+    let sql = format!("SELECT max(_seq) FROM {} WHERE _deleted OR NOT _deleted", table.name());
+    match server.rows(user, &sql, vec![]).await {
+        Ok(rows) => Some(rows[0][0].as_i64().unwrap_or(0)),
+        Err(error) => {
+            assert!(matches!(error.code, ErrorCode::StorageUnavailable | ErrorCode::ShuttingDown), "{error:?}");
+            None
+        }
+    }
+}
+
+/// Sees the newest row of one writer's partition, or of the shared table, again and again.
+async fn read(server: Server, writer: usize, table: Table, world: Arc<World>, durability: Durability) {
     let user = Journal::name_of(writer);
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let mut before = 0;
     while !world.dark.load(Ordering::Acquire) {
-        match server.rows(&user, "SELECT max(_seq) FROM own WHERE _deleted OR NOT _deleted", vec![]).await {
-            Ok(rows) => {
-                let seq = rows[0][0].as_i64().unwrap_or(0);
-                world.seen[writer].fetch_max(seq, Ordering::AcqRel);
+        match newest_in(&server, &user, table).await {
+            Some(seq) => {
+                if durability == Durability::Sync {
+                    assert!(seq >= before, "{user} saw {before}, and then {seq}");
+                }
+                before = seq;
+                world.saw(table, writer, seq);
                 world.told(seq);
             }
-            Err(error) => {
-                assert!(matches!(error.code, ErrorCode::StorageUnavailable | ErrorCode::ShuttingDown), "{error:?}");
-                ticks.tick().await;
-            }
+            None => drop(ticks.tick().await),
         }
     }
 }
@@ -151,8 +186,9 @@ async fn one_life(
         writers.spawn(write(server.clone(), journal, Arc::clone(world), durability));
     }
     for writer in 0..WRITERS / 2 {
-        readers.spawn(read(server.clone(), writer, Arc::clone(world)));
+        readers.spawn(read(server.clone(), writer, Table::Own, Arc::clone(world), durability));
     }
+    readers.spawn(read(server.clone(), 0, Table::Common, Arc::clone(world), durability));
     let enough = world.acknowledged.load(Ordering::Acquire) + die.random_range(10..120);
     let deadline = tokio::time::Instant::now() + LONG;
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
@@ -190,6 +226,11 @@ async fn check(server: &Server, journals: &mut [Journal], world: &World, durabil
             Durability::Sync => assert!(last >= seen, "seed {seed}: a reader saw {seen}, {last} is there"),
             Durability::Buffered => world.seen[writer].store(0, Ordering::Release),
         }
+    }
+    let newest = newest_in(server, "admin", Table::Common).await.expect("a fresh server answers");
+    let seen = world.seen_common.swap(0, Ordering::AcqRel);
+    if durability == Durability::Sync {
+        assert!(newest >= seen, "seed {seed}: a reader of the shared table saw {seen}, {newest} is there");
     }
     world.floor.store(world.highest.load(Ordering::Acquire), Ordering::Release);
 }

@@ -38,7 +38,7 @@ impl Server {
             identity: Identity { user_id: UserId::new(user).expect("a user id"), role: Role::Dba },
             header_user: Ok(None),
             sql: sql.to_owned(),
-            params,
+            params: Arc::new(params),
             namespace: NamespaceId::default_namespace(),
             request_id: "test".to_owned(),
         };

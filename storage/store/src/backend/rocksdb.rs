@@ -3,7 +3,8 @@
 //! - One column family per [`Family`], all made at the first open; `default` stays empty.
 //! - The log is always on, and recovery stops at its first damaged record, so what survives a power cut
 //!   is a prefix of what was written; atomic flushes keep that true across families.
-//! - Short reads and logged writes run on the calling thread; everything that may wait for a disk runs
+//! - The log is written when a write asks for it or at a sync, not with every write.
+//! - Short reads and short writes without a sync run on the calling thread; everything that may wait for a disk runs
 //!   on a bounded number of blocking threads ([`threads`]). What does not fit waits for its turn.
 //! - After a failed write or sync every later one is refused as [`StoreError::Poisoned`]: what the files
 //!   hold is known again only after they were opened anew. Reads go on.
@@ -100,8 +101,8 @@ impl StorageBackend for RocksDbBackend {
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        if durability == Durability::Logged && batch.bytes() <= SHORT_WRITE_BYTES {
-            let written = self.shared.with(|database| write::try_logged(database, &batch))?;
+        if durability != Durability::Synced && batch.bytes() <= SHORT_WRITE_BYTES {
+            let written = self.shared.with(|database| write::try_write(database, &batch, durability))?;
             if written == write::Attempt::Done {
                 return Ok(());
             }

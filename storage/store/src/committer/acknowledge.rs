@@ -69,8 +69,9 @@ struct Line {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), published: AtomicU64::new(0) }
+    /// `next` is the first number that will be given: whatever came before is published.
+    pub(super) fn new(next: Seq) -> Self {
+        Self { waiting: Mutex::default(), published: AtomicU64::new(next.0.saturating_sub(1)) }
     }
 
     pub(super) fn published(&self) -> Seq {

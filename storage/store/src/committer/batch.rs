@@ -15,14 +15,14 @@ use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::{RowHeader, encode_row};
 
-/// Rows, tombstones, the log entry and the partition's record.
+/// Rows, tombstones, the log entry and the partition's record; that record as it is then.
 pub(super) fn encode(
     partition: &PartitionId,
     changes: &Changes,
     premises: &Premises<'_>,
     seqs: &[Seq],
     record: PartitionRecord,
-) -> Batch {
+) -> (Batch, PartitionRecord) {
     let mut rows = Rows {
         space: keys::rows_partition(partition.table, partition.user.as_ref()),
         stored: &premises.stored,
@@ -45,7 +45,7 @@ pub(super) fn encode(
     }
     let record_key = keys::partition_record_key(partition.table, partition.user.as_ref());
     batch.put(Family::Manifest, record_key, record.encode());
-    batch
+    (batch, record)
 }
 
 /// Writes one change's rows; answers with what the log says of it.

@@ -85,6 +85,11 @@ impl Sequence {
         }
     }
 
+    /// The number that is given next.
+    pub(super) fn first(&self) -> Seq {
+        Seq(self.numbers.lock().next)
+    }
+
     /// Takes `count` numbers in a row. With the writer held: their order is that of the writes.
     pub(super) async fn take(&self, backend: &dyn StorageBackend, count: usize) -> Result<Vec<Seq>, NoNumbers> {
         let count = count as u64;

@@ -65,6 +65,35 @@ async fn a_killed_server_leaves_all_that_was_acknowledged() {
     }
 }
 
+/// Writes that wait for a sync go into the log with the next write that does not, or with the sync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deferred_writes_are_in_the_log_from_the_next_sync_on() {
+    let harness = RocksDb::new();
+    let backend = harness.open().await;
+    let copies = TempDir::new().unwrap();
+    let survivors = async |name: &str| {
+        let copy = copies.path().join(name);
+        copy_directory(&harness.directory(), &copy);
+        whole_batches(&copy).await
+    };
+    for number in 0..10 {
+        backend.write(batch(number), Durability::Deferred).await.unwrap();
+    }
+    assert_eq!(contents(&*backend, Family::Rows).await.len(), 10, "readable at once");
+    assert!(survivors("before").await < 10, "nothing has asked for the log");
+    backend.write(batch(10), Durability::Logged).await.unwrap();
+    assert_eq!(survivors("logged").await, 11);
+    backend.write(batch(11), Durability::Deferred).await.unwrap();
+    backend.sync().await.unwrap();
+    assert_eq!(survivors("synced").await, 12);
+    backend.write(batch(12), Durability::Deferred).await.unwrap();
+    backend.write(batch(13), Durability::Synced).await.unwrap();
+    assert_eq!(survivors("with another").await, 14);
+    backend.write(batch(14), Durability::Deferred).await.unwrap();
+    backend.close().await.unwrap();
+    assert_eq!(survivors("closed").await, 15);
+}
+
 /// A power cut tears the log anywhere behind the last sync: what is left is a beginning of what was
 /// written, in whole batches, in every family.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

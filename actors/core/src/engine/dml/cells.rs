@@ -53,6 +53,35 @@ pub(super) fn constant(target: &Target<'_>, expr: &ast::Expr, column: &ColumnDef
     literal_to_value(expr, column.column_type, column.name.as_str()).transpose()
 }
 
+/// What an expression that [`constant`] knows sets `count` rows to: functions that make ids make one for each.
+pub(super) fn for_each_row(
+    target: &Target<'_>,
+    expr: &ast::Expr,
+    column: &ColumnDefinition,
+    count: usize,
+) -> Result<Vec<Value>> {
+    let makes_ids = |function| match function {
+        DefaultFunction::SnowflakeId | DefaultFunction::UuidV7 | DefaultFunction::Ulid => true,
+        DefaultFunction::Now | DefaultFunction::CurrentUser => false,
+    };
+    let mut innermost = expr;
+    while let ast::Expr::Nested(inner) = innermost {
+        innermost = inner;
+    }
+    let is_new_each_time = match (innermost, &column.default) {
+        (ast::Expr::Function(function), _) => known_function(function).is_some_and(makes_ids),
+        (expr, Some(ColumnDefault::Function(function))) => {
+            kalamdb_sql::is_default_keyword(expr) && makes_ids(*function)
+        }
+        _ => false,
+    };
+    let value = || {
+        let value = constant(target, expr, column)?;
+        value.ok_or_else(|| Error::internal("a constant that is none any more"))
+    };
+    if is_new_each_time { (0..count).map(|_| value()).collect() } else { Ok(vec![value()?; count]) }
+}
+
 fn known_function(function: &ast::Function) -> Option<DefaultFunction> {
     let no_arguments = match &function.args {
         ast::FunctionArguments::None => true,

@@ -10,20 +10,19 @@ use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
 use super::super::context::Action;
-use super::super::errors::from_datafusion;
 use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
 use super::super::scope::still_wanted;
 use super::super::values::array_to_values;
-use super::cells::{batches, check_not_null, constant, writable};
+use super::cells::{batches, check_not_null, constant, for_each_row, writable};
 use super::stored::fetch;
 use super::template::{column, item, select, table_name};
 use super::{Dml, Prepared, Target};
 use crate::catalog::TableEntry;
 
 /// What a column is set to.
-enum NewValue {
-    /// The same for all rows.
-    Constant(Value),
+enum NewValue<'e> {
+    /// What takes no planner.
+    Constant(&'e ast::Expr),
     /// This column of the reading query.
     Computed(usize),
 }
@@ -56,7 +55,7 @@ pub(super) async fn prepare(
         let place = writable(schema, name.as_str())?;
         let definition = schema.columns.get(place).ok_or_else(|| Error::internal("a column without a place"))?;
         let value = match constant(target, expr, definition)? {
-            Some(value) => NewValue::Constant(value),
+            Some(_) => NewValue::Constant(expr),
             None => {
                 computed.push(expr);
                 NewValue::Computed(computed.len())
@@ -66,7 +65,7 @@ pub(super) async fn prepare(
     }
     // Both are needed for a row to be changed: the right to change was checked, this one is to read.
     context.resolve(target.dml.table(), Action::Read)?;
-    let base = committer::last_seq(context.snapshot.as_ref(), target.partition).await?;
+    let base = committer::last_seq(context.snapshot()?, target.partition).await?;
     let query = reading_query(target.dml, target.entry, selection, computed.into_iter())?;
     let batches = batches(context, query, target.params).await?;
 
@@ -76,7 +75,7 @@ pub(super) async fn prepare(
         let mut columns: Vec<(usize, Vec<Value>)> = Vec::with_capacity(new_values.len());
         for (place, definition, value) in &new_values {
             let values = match value {
-                NewValue::Constant(value) => vec![value.clone(); batch.num_rows()],
+                NewValue::Constant(expr) => for_each_row(target, expr, definition, batch.num_rows())?,
                 NewValue::Computed(at) => {
                     array_to_values(batch.column(*at), definition.column_type, definition.name.as_str())?
                 }
@@ -96,7 +95,7 @@ pub(super) async fn prepare(
                 ));
             }
             // Old and new row, each once as values and once as bytes.
-            context.results.try_grow(4 * stored.stored.len()).map_err(from_datafusion)?;
+            context.reserve_more_rows(4 * stored.stored.len() as u64)?;
             if assignments.is_none() {
                 prepared.rows.push(stored.row.clone());
                 prepared.changes.push(RowChange::Delete {

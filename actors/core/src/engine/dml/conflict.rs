@@ -12,7 +12,7 @@ use kalamdb_store::RowChange;
 use kalamdb_store::codec::keys::encode_primary_key;
 
 use super::super::values::array_to_values;
-use super::cells::{batches, check_not_null, constant, writable};
+use super::cells::{batches, check_not_null, constant, for_each_row, writable};
 use super::insert::key_of;
 use super::returning::{ChangedRows, changed_rows_as, declared_columns};
 use super::stored::{StoredRow, fetch};
@@ -171,7 +171,7 @@ async fn new_rows(
         if constant.is_none() {
             items.push(item(over_pairs(target, insert, expr)?, format!("value {}", items.len())));
         }
-        values.push((place, definition, constant));
+        values.push((place, definition, constant.map(|_| expr)));
     }
     set_pairs(target, pairs);
     let mut query = select(items, Some(changed_rows_as(target.dml.alias())), None)?;
@@ -186,7 +186,7 @@ async fn new_rows(
             columns.push((
                 *place,
                 match constant {
-                    Some(value) => vec![value.clone(); batch.num_rows()],
+                    Some(expr) => for_each_row(target, expr, definition, batch.num_rows())?,
                     None => {
                         next += 1;
                         array_to_values(batch.column(next - 1), definition.column_type, definition.name.as_str())?

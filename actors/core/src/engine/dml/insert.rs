@@ -31,13 +31,16 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
     let mut prepared = match &insert.on_conflict {
         Some(on_conflict) => Box::pin(conflict::resolve(target, insert, on_conflict, rows)).await?,
         None => {
-            let changes = rows.iter().map(|row| Ok(RowChange::Insert { key: key_of(target, row)?, row: row.clone() }));
-            Prepared { changes: changes.collect::<Result<_>>()?, rows, base: None }
+            check_size(target.context, &rows)?;
+            // Twice only where they are asked for.
+            let returned = if insert.returning.is_some() { rows.clone() } else { Vec::new() };
+            let changes = rows.into_iter().map(|row| Ok(RowChange::Insert { key: key_of(target, &row)?, row }));
+            Prepared { changes: changes.collect::<Result<_>>()?, rows: returned, base: None }
         }
     };
     if target.context.reads(target.partition) {
         // The rows depend on what the partition held.
-        prepared.base = Some(committer::last_seq(target.context.snapshot.as_ref(), target.partition).await?);
+        prepared.base = Some(committer::last_seq(target.context.snapshot()?, target.partition).await?);
     }
     Ok(prepared)
 }
@@ -87,6 +90,9 @@ async fn from_values(
     values: &[Vec<ast::Expr>],
     listed: bool,
 ) -> Result<Vec<Row>> {
+    // Before they are made: a row of the text may be a small part of what the table makes of it.
+    let cells = values.len().saturating_mul(target.schema().columns.len());
+    target.context.reserve_rows((cells.saturating_mul(std::mem::size_of::<Value>())) as u64)?;
     // What takes computing is computed together, and then put in its place.
     let mut computed: Vec<ast::Expr> = Vec::new();
     let mut computed_at: Vec<(usize, usize)> = Vec::new();

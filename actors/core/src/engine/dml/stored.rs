@@ -29,7 +29,7 @@ pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<V
     let mut rows = Vec::with_capacity(row_keys.len());
     for chunk in row_keys.chunks(LOOKUP_ROWS) {
         let full: Vec<Bytes> = chunk.iter().map(|key| keys::row_key(&space, key)).collect();
-        for stored in target.context.snapshot.get_many(Family::Rows, &full).await? {
+        for stored in target.context.snapshot()?.get_many(Family::Rows, &full).await? {
             let Some(stored) = stored else {
                 rows.push(None);
                 continue;

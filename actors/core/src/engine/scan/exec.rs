@@ -146,7 +146,7 @@ impl ScanState {
             let Some(range) = self.rest.take().filter(|_| self.left > 0) else { return Ok(None) };
             let request =
                 ScanRequest { range, direction: Direction::Forward, limit: self.chunk_rows, max_bytes: CHUNK_BYTES };
-            let chunk = self.context.snapshot.scan(request).await?;
+            let chunk = self.context.snapshot()?.scan(request).await?;
             self.chunk_rows = CHUNK_ROWS;
             let batch = self.decoder.decode(&chunk, self.left)?;
             self.left -= batch.num_rows();

@@ -59,7 +59,7 @@ impl CatalogState {
         }
         let mut batch = Batch::new();
         records::delete_user(&mut batch, user);
-        self.publish_users(batch, snapshot).await?;
+        self.publish_new(batch, snapshot).await?;
         Ok(format!(
             "user '{user}' dropped: that removes only what the server added to the claim (role, username, metadata, \
              disabled); a token for '{user}' is good as before, with the role it claims, and the user's rows stay"
@@ -70,14 +70,7 @@ impl CatalogState {
         let mut batch = Batch::new();
         records::put_user(&mut batch, &row);
         snapshot.users.insert(row.user_id.clone(), Arc::new(row));
-        self.publish_users(batch, snapshot).await
-    }
-
-    /// As [`Self::publish`], but nobody who begins meanwhile has to wait: no table depends on it.
-    async fn publish_users(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
-        self.runtime.store().committer.write_synced(batch).await?;
-        self.runtime.swap_catalog(snapshot);
-        Ok(())
+        self.publish_new(batch, snapshot).await
     }
 
     /// What whoever disables the user of this machine's own programs should know.

@@ -57,7 +57,7 @@ impl Fixture {
                 identity: Identity { user_id: user(name), role: Role::Dba },
                 header_user: Ok(None),
                 sql: sql.into(),
-                params: Vec::new(),
+                params: Arc::default(),
                 namespace: NamespaceId::default_namespace(),
                 request_id: "test".to_owned(),
             })

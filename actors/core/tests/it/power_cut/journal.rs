@@ -69,6 +69,7 @@ impl Statement {
 #[derive(Debug)]
 pub(super) struct Journal {
     pub(super) user: String,
+    pub(super) writer: usize,
     die: StdRng,
     /// As they were when the tables were last looked at.
     settled: [Rows; 2],
@@ -87,6 +88,7 @@ impl Journal {
     pub(super) fn new(writer: usize, seed: u64) -> Self {
         Self {
             user: Self::name_of(writer),
+            writer,
             die: StdRng::seed_from_u64(seed * 1000 + writer as u64),
             settled: Default::default(),
             since: Vec::new(),
@@ -167,6 +169,10 @@ impl Journal {
         for statement in self.since.iter().filter(|statement| statement.table == table) {
             if statement.seq.is_some_and(|seq| seq <= last) {
                 statement.apply(&mut expected);
+            } else if statement.seq.is_none() && all {
+                let mut after = expected.clone();
+                statement.apply(&mut after);
+                assert_eq!(after, expected, "{}: {statement:?} said that it changed nothing", self.user);
             } else {
                 let lost = statement.seq.is_some();
                 assert!(!(all && lost), "{}: lost {statement:?}, {last} is the last that is there", self.user);

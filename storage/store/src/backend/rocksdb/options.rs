@@ -15,6 +15,9 @@ const MIB: usize = 1024 * KIB;
 /// Below this RocksDB does nothing but flush.
 const LEAST_MEMORY: usize = 8 * MIB;
 
+/// The share of a write buffer that is a bloom filter of its keys: ten bits for each of 300 000 rows of about 100 bytes.
+const MEMTABLE_BLOOM: f64 = 0.012;
+
 /// RocksDB's own family, which it insists on; nothing is kept in it.
 pub(super) const UNUSED_FAMILY: &str = "default";
 
@@ -47,9 +50,10 @@ fn database(buffers: &WriteBufferManager, memory: usize) -> Options {
     // After a power cut: exactly the writes before the first one that is damaged, in every family.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_atomic_flush(true);
+    // See `write::write_log`.
+    options.set_manual_wal_flush(true);
     // What an open shows is durable: by RocksDB's default (avoid_flush_during_recovery) what it found in the logs
     // goes into files of its own, synced, before it ends.
-    options.set_manual_wal_flush(false);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     // Bounds what the next start has to replay.
@@ -95,6 +99,11 @@ fn family(name: Option<Family>, cache: &Cache, buffer_bytes: usize) -> Options {
         Some(Family::System | Family::Rows | Family::Manifest) => table.set_bloom_filter(10.0, false),
         // Read in order only.
         Some(Family::Log) | None => {}
+    }
+    if name == Some(Family::Rows) {
+        // A new key is looked for first, and mostly not there.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM);
     }
     options.set_block_based_table_factory(&table);
     options

@@ -79,7 +79,9 @@ impl Shared {
         if self.closing.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        work(self.open.read().as_ref().ok_or(StoreError::Closed)?)
+        // Whoever finds it locked has met the close: nobody waits for that.
+        let open = self.open.try_read().ok_or(StoreError::Closed)?;
+        work(open.as_ref().ok_or(StoreError::Closed)?)
     }
 
     /// Runs an operation that closing waits for. Not to be nested.

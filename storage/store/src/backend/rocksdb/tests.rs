@@ -37,7 +37,7 @@ async fn after_a_failed_write_only_reads_go_on() {
     let failure = backend.shared.with(|database| database.note("write", Err::<(), _>(an_io_error(&directory))));
     assert!(matches!(failure, Err(StoreError::Backend { action: "write", .. })), "{failure:?}");
 
-    for durability in [Durability::Logged, Durability::Synced] {
+    for durability in [Durability::Deferred, Durability::Logged, Durability::Synced] {
         let refused = backend.write(put("after", "2"), durability).await;
         assert!(matches!(refused, Err(StoreError::Poisoned)), "{refused:?}");
     }
@@ -153,12 +153,13 @@ async fn short_writes_do_not_wait_for_those_that_are_alone() {
         .shared
         .with(|database| {
             let _alone = database.appending.write();
-            write::try_logged(database, &put("a", "1"))
+            write::try_write(database, &put("a", "1"), Durability::Logged)
         })
         .unwrap();
     assert_eq!(attempt, write::Attempt::WouldWait);
     assert_eq!(backend.get_many(Family::Rows, &[Bytes::from("a")]).await.unwrap(), [None]);
-    let attempt = backend.shared.with(|database| write::try_logged(database, &put("a", "1"))).unwrap();
+    let attempt =
+        backend.shared.with(|database| write::try_write(database, &put("a", "1"), Durability::Logged)).unwrap();
     assert_eq!(attempt, write::Attempt::Done);
     assert_eq!(backend.get_many(Family::Rows, &[Bytes::from("a")]).await.unwrap(), [Some(Bytes::from("1"))]);
 }

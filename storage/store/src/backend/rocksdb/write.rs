@@ -18,9 +18,9 @@ pub(super) enum Attempt {
     WouldWait,
 }
 
-/// Writes without a sync, unless RocksDB is behind with its flushes and compactions and would slow the
+/// Writes what is not to be synced, unless RocksDB is behind with its flushes and compactions and would slow the
 /// writer down.
-pub(super) fn try_logged(database: &Database, batch: &Batch) -> Result<Attempt, StoreError> {
+pub(super) fn try_write(database: &Database, batch: &Batch, durability: Durability) -> Result<Attempt, StoreError> {
     database.check_writable()?;
     if has_open_end(batch) {
         return Ok(Attempt::WouldWait);
@@ -31,26 +31,36 @@ pub(super) fn try_logged(database: &Database, batch: &Batch) -> Result<Attempt, 
     let mut options = WriteOptions::default();
     options.set_no_slowdown(true);
     match database.db.write_opt(encode(database, batch)?, &options) {
-        Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Attempt::WouldWait),
-        result => database.note("write", result).map(|()| Attempt::Done),
+        Err(error) if error.kind() == ErrorKind::Incomplete => return Ok(Attempt::WouldWait),
+        result => database.note("write", result)?,
     }
+    write_log(database, durability)?;
+    Ok(Attempt::Done)
 }
 
 /// Writes, however long it takes.
 pub(super) fn write(database: &Database, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
     database.check_writable()?;
-    let mut options = WriteOptions::default();
-    options.set_sync(match durability {
-        Durability::Logged => false,
-        Durability::Synced => true,
-    });
+    let options = WriteOptions::default();
     if has_open_end(batch) {
         // No key may appear between looking for the last one and deleting up to it.
         let _alone = database.appending.write();
-        return database.note("write", database.db.write_opt(encode(database, batch)?, &options));
+        database.note("write", database.db.write_opt(encode(database, batch)?, &options))?;
+    } else {
+        let _appending = database.appending.read();
+        database.note("write", database.db.write_opt(encode(database, batch)?, &options))?;
     }
-    let _appending = database.appending.read();
-    database.note("write", database.db.write_opt(encode(database, batch)?, &options))
+    write_log(database, durability)
+}
+
+/// Does with the log what the write promises. Not by RocksDB's own option for synced writes: other writers would
+/// queue up behind such a one.
+fn write_log(database: &Database, durability: Durability) -> Result<(), StoreError> {
+    match durability {
+        Durability::Deferred => Ok(()),
+        Durability::Logged => database.note("write its log", database.db.flush_wal(false)),
+        Durability::Synced => sync(database),
+    }
 }
 
 /// Makes the log survive a power cut up to here.

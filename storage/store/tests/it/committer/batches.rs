@@ -89,7 +89,7 @@ async fn a_statement_is_one_unsynced_batch() {
     machine.taken_batches();
     fixture.insert(&ann, [1, 2]).await;
     let batches = machine.taken_batches();
-    let [(batch, Durability::Logged)] = &batches[..] else { panic!("one batch: {batches:?}") };
+    let [(batch, Durability::Deferred)] = &batches[..] else { panic!("one batch: {batches:?}") };
     let families: Vec<Family> = batch
         .writes()
         .iter()

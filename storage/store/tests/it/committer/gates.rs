@@ -18,7 +18,7 @@ fn waits<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
 #[tokio::test]
 async fn a_gate_closes_behind_the_last_writer_and_before_the_next() {
     let fixture = Fixture::new(Memory::new().open().await, SyncMode::Buffered).await;
-    let writer = fixture.committer.begin(partition("ann")).await;
+    let mut writer = fixture.committer.begin(partition("ann")).await;
     let mut closing = pin!(fixture.committer.close_gate(TABLE));
     assert!(waits(closing.as_mut()), "a writer is inside");
     // Another user's statement queues behind the gate that wants to close.
@@ -44,7 +44,7 @@ async fn a_gate_closes_behind_the_last_writer_and_before_the_next() {
 #[tokio::test]
 async fn one_partition_commits_one_statement_at_a_time() {
     let fixture = Fixture::new(Memory::new().open().await, SyncMode::Buffered).await;
-    let first = fixture.committer.begin(partition("ann")).await;
+    let mut first = fixture.committer.begin(partition("ann")).await;
     let mut second = pin!(fixture.committer.begin(partition("ann")));
     assert!(waits(second.as_mut()));
     first.commit(fixture.changes(None, vec![insert(1, "first")])).await.unwrap();

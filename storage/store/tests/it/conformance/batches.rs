@@ -8,7 +8,7 @@ use crate::support::{Harness, all, between, bytes, contents, fill, get, number_k
 
 pub(super) async fn written_is_read(harness: &impl Harness) {
     let backend = harness.open().await;
-    for durability in [Durability::Logged, Durability::Synced] {
+    for durability in [Durability::Deferred, Durability::Logged, Durability::Synced] {
         let mut batch = Batch::new();
         batch.put(Family::Rows, "key", format!("{durability:?}"));
         backend.write(batch, durability).await.unwrap();
