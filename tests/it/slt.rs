@@ -157,6 +157,7 @@ macro_rules! files {
 
 files!(
     aggregates,
+    alter_table,
     casts,
     constraints,
     cte,

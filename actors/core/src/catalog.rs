@@ -2,6 +2,7 @@
 //!
 //! The `CatalogActor` is its only writer: it writes the backend, swaps the snapshot, then answers.
 
+mod alter;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
 use kalamdb_store::catalog::CatalogData;
 use kalamdb_store::codec::catalog::UserRecord;
 
+pub(crate) use alter::altered;
 pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.

@@ -28,11 +28,12 @@ pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
     TableSchema, UserOptions,
 };
-pub use parser::{Statements, statements};
+pub use limits::MAX_COLUMNS;
+pub use parser::{OptionChanges, Statements, statements};
 pub use sqlparser::ast;
 pub use statement::{
     ColumnSpec, CreateTable, DefaultClause, DefaultSpec, Delete, Insert, InsertSource, OnConflict, OnConflictAction,
-    ParsedStatement, Statement, TableRef, Update, is_default_keyword,
+    ParsedStatement, Statement, TableChange, TableRef, Update, is_default_keyword,
 };
 pub use types::{ColumnType, MAX_DECIMAL_PRECISION, column_type_of};
 pub use value::{Row, Value};

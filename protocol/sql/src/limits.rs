@@ -19,7 +19,7 @@ const MAX_NESTING: usize = 1000;
 /// Operators, joins or set operations in one chain.
 const MAX_CHAIN: usize = 5000;
 /// Columns of a select list, a row or a table.
-pub(crate) const MAX_COLUMNS: usize = 10_000;
+pub const MAX_COLUMNS: usize = 10_000;
 /// Depth of the tree in all: one chain at its limit, nested at the limit, and a little for the rest.
 const MAX_DEPTH: usize = MAX_NESTING + MAX_CHAIN + 200;
 /// Tokens of one statement; beyond it the syntax tree would take gigabytes.

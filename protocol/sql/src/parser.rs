@@ -3,6 +3,7 @@
 //! The kinds of statements are told apart here; what has a syntax of our own is read here as well,
 //! queries and DML are sqlparser's, checked clause by clause.
 
+mod alter_table;
 mod constants;
 mod create_table;
 mod dml;
@@ -19,6 +20,7 @@ mod users;
 use kalamdb_commons::{Error, ErrorCode, Result};
 
 use self::input::Input;
+pub use self::options::OptionChanges;
 use crate::column_names::result_column_names;
 use crate::dialect::KalamDialect;
 use crate::parameters::count_parameters;

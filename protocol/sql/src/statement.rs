@@ -6,7 +6,7 @@
 use kalamdb_commons::{ColumnName, NamespaceId, Position, QualifiedTableName, TableName, TableType, UserId};
 use sqlparser::ast;
 
-use crate::{ColumnDefault, ColumnType, TableOptions, UserOptions};
+use crate::{ColumnDefault, ColumnType, OptionChanges, TableOptions, UserOptions};
 
 /// One statement of a text, with what the caller needs beside its meaning.
 #[derive(Debug, Clone)]
@@ -52,6 +52,13 @@ pub enum Statement {
     ShowNamespaces,
     /// `CREATE {USER | SHARED | STREAM} TABLE …`
     CreateTable(CreateTable),
+    /// `ALTER TABLE t …`
+    AlterTable {
+        /// Without `.user.`.
+        table: TableRef,
+        /// What to change.
+        change: TableChange,
+    },
     /// `DROP [USER | SHARED | STREAM] TABLE [IF EXISTS] t`
     DropTable {
         /// Without `.user.`.
@@ -123,6 +130,7 @@ impl Statement {
             | Self::DropNamespace { .. }
             | Self::ShowNamespaces
             | Self::CreateTable(_)
+            | Self::AlterTable { .. }
             | Self::DropTable { .. }
             | Self::CreateUser { .. }
             | Self::AlterUser { .. }
@@ -171,6 +179,24 @@ pub struct CreateTable {
     pub primary_key: Vec<ColumnName>,
     /// Its options, checked.
     pub options: TableOptions,
+}
+
+/// What ALTER TABLE changes; whether the columns are there is not known here.
+#[derive(Debug, Clone)]
+pub enum TableChange {
+    /// `ADD [COLUMN] c TYPE [NOT NULL] [DEFAULT const]`: takes NULL or has a DEFAULT.
+    AddColumn(ColumnSpec),
+    /// `DROP [COLUMN] c`
+    DropColumn(ColumnName),
+    /// `RENAME [COLUMN] a TO b`
+    RenameColumn {
+        /// Its name so far.
+        from: ColumnName,
+        /// Its name from now on.
+        to: ColumnName,
+    },
+    /// `SET (option = 'value', …)`
+    SetOptions(OptionChanges),
 }
 
 /// One declared column.

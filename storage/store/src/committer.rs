@@ -45,6 +45,7 @@ use crate::codec::partition::PartitionRecord;
 use acknowledge::{Queue, Written};
 use recent::RecentRecords;
 use sequence::{NoNumbers, Sequence};
+use syncer::WrittenSignal;
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
 const LOCK_STRIPES: usize = 1024;
@@ -85,7 +86,7 @@ pub struct Committer {
     writer: AsyncMutex<()>,
     /// The newest write that was begun. Changed with `writer` held.
     begun: AtomicU64,
-    written: watch::Sender<Ticket>,
+    written: Arc<WrittenSignal>,
     synced: watch::Sender<Ticket>,
     /// Partitions with writes not yet synced, with the newest of them.
     unsynced: Mutex<HashMap<PartitionId, Ticket>>,
@@ -111,7 +112,7 @@ impl Committer {
             gates: DashMap::new(),
             writer: AsyncMutex::default(),
             begun: AtomicU64::new(0),
-            written: watch::Sender::new(Ticket(0)),
+            written: Arc::default(),
             synced: watch::Sender::new(Ticket(0)),
             unsynced: Mutex::new(HashMap::new()),
             queue: Queue::new(sequence.first()),
@@ -200,7 +201,7 @@ impl Committer {
             SyncMode::Sync => self.queue.push(written),
             SyncMode::Buffered => self.queue.publish(written),
         };
-        self.written.send_replace(written.ticket);
+        self.written.raise(written.ticket);
         Ok(acknowledgement)
     }
 
@@ -299,6 +300,12 @@ impl Committer {
             StoreError::Closed | StoreError::Poisoned | StoreError::Unsupported { .. } => error.into(),
             _ => Error::from(error).outcome_unknown(),
         }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.written.close();
     }
 }
 

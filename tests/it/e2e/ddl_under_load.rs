@@ -178,3 +178,52 @@ async fn a_dropped_namespace_takes_no_table() {
         admin.sql(format!("DROP NAMESPACE IF EXISTS {namespace} CASCADE")).await.ok();
     }
 }
+
+/// Columns come, go and change their names under writers and readers: every row reads as the table is, with each
+/// column's own constant.
+#[tokio::test]
+async fn columns_come_and_go_against_writers_and_readers() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    admin.sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)").await.ok();
+    let load = Arc::new(Load::default());
+    let mut tasks = JoinSet::new();
+    for user in 0..USERS {
+        let (writer, reader) = (server.user(&format!("u{user}")), server.user(&format!("u{user}")));
+        let (writing, reading) = (Arc::clone(&load), Arc::clone(&load));
+        tasks.spawn(async move {
+            let mut id: i64 = 0;
+            while writing.goes_on() {
+                id += 1;
+                writer.sql_params("INSERT INTO t (id, n) VALUES ($1, $1)", json!([id])).await.ok();
+                writer.sql_params("UPDATE t SET n = n + 1 WHERE id = $1", json!([id])).await.ok();
+                writing.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            let rows = writer.sql("SELECT count(*), sum(n - id) AS changed FROM t").await.success();
+            assert_eq!(rows.values(), [[json!(id), json!(id)]], "no row and no change is lost");
+        });
+        tasks.spawn(async move {
+            while reading.goes_on() {
+                let answer = reader.sql("SELECT * FROM t").await.success();
+                for row in answer.rows() {
+                    for (name, value) in row.as_object().expect("a row").iter().skip(2) {
+                        assert_eq!(format!("c{value}"), name.trim_end_matches("_new"), "{row}");
+                    }
+                }
+                reading.read.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    for round in 0..ROUNDS {
+        admin.sql(format!("ALTER TABLE t ADD COLUMN c{round} INT NOT NULL DEFAULT {round}")).await.ok();
+        load.advance().await;
+        admin.sql(format!("ALTER TABLE t RENAME COLUMN c{round} TO c{round}_new")).await.ok();
+        load.advance().await;
+        if round % 2 == 0 {
+            admin.sql(format!("ALTER TABLE t DROP COLUMN c{round}_new")).await.ok();
+            let columns = server.user("nobody").sql("SELECT * FROM t").await.success().columns();
+            assert!(!columns.iter().any(|column| column.starts_with(&format!("c{round}_"))), "{columns:?}");
+        }
+    }
+    load.end(tasks).await;
+}

@@ -27,6 +27,8 @@ async fn rows_and_definitions_survive_stop_and_kill() {
             .ok();
     }
     admin.sql("INSERT INTO shop.items VALUES ('tea', '{\"hot\": true}')").await.ok();
+    admin.sql("ALTER TABLE shop.items ADD COLUMN price DECIMAL(5,2) DEFAULT 2.5").await.ok();
+    admin.sql("ALTER TABLE shop.items SET (access = 'private')").await.ok();
     let mut last_seq = 0;
     for round in 0..4 {
         if round % 2 == 0 {
@@ -48,6 +50,8 @@ async fn rows_and_definitions_survive_stop_and_kill() {
             assert_eq!(caller.sql("SELECT id FROM shop.orders WHERE _deleted").await.success().scalar(), json!(3));
         }
         assert_eq!(admin.sql("SELECT data FROM shop.items").await.success().scalar(), json!({"hot": true}));
+        assert_eq!(admin.sql("SELECT price FROM shop.items").await.success().scalar(), json!("2.50"));
+        admin.as_user("ann").sql("SELECT data FROM shop.items").await.fails(403, "FORBIDDEN");
         admin.sql("CREATE NAMESPACE shop").await.fails(409, "NAMESPACE_EXISTS");
         let ann = admin.as_user("ann");
         ann.sql_params("INSERT INTO shop.orders (id, item) VALUES ($1, 'x')", json!([100 + round])).await.ok();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use kalamdb_commons::settings::AuthSettings;
 use kalamdb_commons::{
-    ColumnId, Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType, UserId,
+    ColumnId, ColumnName, Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, SchemaVersion, TableType,
+    UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, TableOptions, TableSchema, UserOptions,
-    Value,
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, TableChange, TableOptions,
+    TableSchema, UserOptions, Value,
 };
 
 use super::context::{StatementContext, forbidden};
@@ -26,6 +27,8 @@ pub(crate) enum Ddl {
     DropNamespace { name: NamespaceId, if_exists: bool, cascade: bool },
     /// `CREATE TABLE`
     CreateTable { table: Box<NewTable>, if_not_exists: bool },
+    /// `ALTER TABLE`
+    AlterTable { name: QualifiedTableName, change: Box<Alteration> },
     /// `DROP TABLE`; of a kind, where the statement names one.
     DropTable { name: QualifiedTableName, table_type: Option<TableType>, if_exists: bool },
     /// `CREATE USER`
@@ -43,6 +46,19 @@ pub(crate) struct NewTable {
     pub(crate) table_type: TableType,
     pub(crate) schema: TableSchema,
     pub(crate) options: TableOptions,
+}
+
+/// A change of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum Alteration {
+    /// Its id is given when it is added.
+    AddColumn(ColumnDefinition),
+    DropColumn(ColumnName),
+    RenameColumn {
+        from: ColumnName,
+        to: ColumnName,
+    },
+    SetOptions(OptionChanges),
 }
 
 /// DDL is for `dba` and `system`.
@@ -73,16 +89,12 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     if create.table_type == TableType::Stream {
         return Err(Error::new(ErrorCode::Unsupported, "stream tables are not offered by this version"));
     }
-    if let Some(storage) = &create.options.storage
-        && storage != LOCAL_STORAGE
-    {
-        return Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{storage}' does not exist.")));
-    }
+    check_storage(&create.options)?;
     let mut columns = Vec::with_capacity(create.columns.len());
     for (at, spec) in create.columns.iter().enumerate() {
         columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);
     }
-    let key_id = |name: &kalamdb_commons::ColumnName| {
+    let key_id = |name: &ColumnName| {
         columns.iter().find(|column: &&ColumnDefinition| column.name == *name).map(|column| column.id)
     };
     let primary_key = create.primary_key.iter().filter_map(key_id).collect();
@@ -92,6 +104,40 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
         table_type: create.table_type,
         schema: TableSchema { version: SchemaVersion(1), columns, primary_key, next_column_id },
         options: create.options.clone(),
+    })
+}
+
+/// That the storage an option names exists.
+pub(crate) fn check_storage(options: &TableOptions) -> Result<()> {
+    match &options.storage {
+        Some(storage) if storage != LOCAL_STORAGE => {
+            Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{storage}' does not exist.")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What an ALTER TABLE asks for.
+pub(crate) async fn alteration(context: &Arc<StatementContext>, change: &TableChange) -> Result<Alteration> {
+    Ok(match change {
+        TableChange::AddColumn(spec) => {
+            let mut added = column(context, 0, spec, false).await?;
+            added.initial = match &added.default {
+                None => Value::Null,
+                Some(ColumnDefault::Constant(value)) => value.clone(),
+                Some(ColumnDefault::Function(_)) => {
+                    let message = format!(
+                        "the DEFAULT of added column '{}' is a constant: it is what the rows that are there have",
+                        spec.name
+                    );
+                    return Err(Error::new(ErrorCode::Unsupported, message));
+                }
+            };
+            Alteration::AddColumn(added)
+        }
+        TableChange::DropColumn(name) => Alteration::DropColumn(name.clone()),
+        TableChange::RenameColumn { from, to } => Alteration::RenameColumn { from: from.clone(), to: to.clone() },
+        TableChange::SetOptions(changes) => Alteration::SetOptions(changes.clone()),
     })
 }
 

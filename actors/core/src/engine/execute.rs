@@ -110,6 +110,7 @@ async fn run_statement(
         Statement::CreateNamespace { .. }
         | Statement::DropNamespace { .. }
         | Statement::CreateTable(_)
+        | Statement::AlterTable { .. }
         | Statement::DropTable { .. }
         | Statement::CreateUser { .. }
         | Statement::AlterUser { .. }
@@ -137,6 +138,11 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
             let context = scope.begin(None).await?;
             let table = scope.bound(ddl::new_table(&context, create)).await?;
             Ddl::CreateTable { table: Box::new(table), if_not_exists: create.if_not_exists }
+        }
+        Statement::AlterTable { table, change } => {
+            let context = scope.begin_unseeing(None).await?;
+            let change = scope.bound(ddl::alteration(&context, change)).await?;
+            Ddl::AlterTable { name: table.resolve(&scope.namespace), change: Box::new(change) }
         }
         Statement::DropTable { table, table_type, if_exists } => {
             Ddl::DropTable { name: table.resolve(&scope.namespace), table_type: *table_type, if_exists: *if_exists }

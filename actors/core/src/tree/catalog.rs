@@ -24,8 +24,8 @@ use tokio::sync::{Mutex, oneshot};
 use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
 use super::slot::{Lost, Slot, restarting};
-use crate::catalog::{CatalogSnapshot, TableEntry};
-use crate::engine::ddl::{Ddl, NewTable};
+use crate::catalog::{CatalogSnapshot, TableEntry, altered};
+use crate::engine::ddl::{Alteration, Ddl, NewTable};
 use crate::engine::now_micros;
 use crate::engine::{Limits, Runtime, Store};
 use crate::task::spawn_on;
@@ -143,6 +143,7 @@ impl CatalogState {
             Ddl::CreateNamespace { name, if_not_exists } => self.create_namespace(name, if_not_exists, now).await,
             Ddl::DropNamespace { name, if_exists, cascade } => self.drop_namespace(name, if_exists, cascade).await,
             Ddl::CreateTable { table, if_not_exists } => self.create_table(*table, if_not_exists, now).await,
+            Ddl::AlterTable { name, change } => self.alter_table(&name, &change, now).await,
             Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
             Ddl::CreateUser { user, if_not_exists, options } => {
                 self.create_user(user, if_not_exists, options, now).await
@@ -165,7 +166,7 @@ impl CatalogState {
         Ok(())
     }
 
-    /// A change that takes rows away, with the gates closed that it asks for, of `store`.
+    /// A change that takes rows away, or has some written that the catalog before it does not know, with the gates closed that it asks for, of `store`.
     async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
         store.committer.write_synced(batch).await?;
@@ -248,6 +249,22 @@ impl CatalogState {
         snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
         self.publish_new(batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))
+    }
+
+    async fn alter_table(&self, name: &QualifiedTableName, change: &Alteration, now: i64) -> Result<String> {
+        let mut snapshot = self.copy();
+        let entry = Arc::clone(snapshot.table(name)?);
+        let (definition, done) = altered(&entry.definition, change)?;
+        let mut batch = Batch::new();
+        records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
+        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, entry.versions.clone())));
+        // What is being written with the version so far is written first; what comes later is made anew. Nor does
+        // anybody read rows of the new version by the catalog before it.
+        let store = self.runtime.store();
+        let gate = store.committer.close_gate(entry.id()).await;
+        self.publish(&store, batch, snapshot).await?;
+        drop(gate);
+        Ok(done)
     }
 
     async fn drop_table(

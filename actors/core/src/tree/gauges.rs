@@ -74,6 +74,11 @@ impl Gauges {
         *self.last_error.lock() = last_error;
     }
 
+    /// Something was done for the actor that needed no message.
+    pub(super) fn handled_without_mail(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Messages that wait in its mailbox.
     pub(super) fn depth(&self) -> u64 {
         self.queued.load(Ordering::Acquire)

@@ -1,6 +1,7 @@
 //! `SessionActor`: one user's session. It starts each of the user's statements in a task of its own, which
 //! waits for its turn, runs, and answers by itself, so a slow statement delays no other. Tasks run on the threads
-//! for statements, which have the stack that parsing and planning take; an INSERT that needs neither stays here.
+//! for statements, which have the stack that parsing and planning take. An INSERT that needs neither is started where
+//! it comes in, on the threads of connections and actors: there is nothing to resolve, and two hops cost more than it.
 //!
 //! Its mailbox holds at most one message per admitted request. Restart: it is not restarted; the user's next
 //! statement opens a new session, which takes over the places that statements of the lost one still hold. Shutdown: it
@@ -94,19 +95,41 @@ impl Named for SessionMsg {
     }
 }
 
-impl SessionArgs {
-    fn run(&self, job: Job) {
+/// Where a request's task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// With the stack and the time that planning takes.
+    Statements,
+    /// Those of connections and actors.
+    Here,
+}
+
+impl Threads {
+    /// What is light saves the way to other threads and back.
+    pub(super) fn of(admission: &Admission, request: &SqlRequest) -> Self {
+        let parsed = admission.runtime.parsed();
+        if request.size_in_memory() <= LIGHT_BYTES && parsed.is_light(&request.sql) {
+            Self::Here
+        } else {
+            Self::Statements
+        }
+    }
+}
+
+impl SessionShared {
+    /// Starts a request of the session.
+    pub(super) fn start(self: &Arc<Self>, admission: &Arc<Admission>, threads: Threads, job: Job) {
         if job.reply.is_closed() {
             return;
         }
         job.claim.take_out();
-        let active = Active::begin(&self.shared);
-        let admission = Arc::clone(&self.admission);
-        let token = self.admission.running.token();
-        let runtime = &self.admission.runtime;
-        // What is light saves the way to other threads and back, which costs more than the rest of it.
-        let is_light = job.request.size_in_memory() <= LIGHT_BYTES && runtime.parsed().is_light(&job.request.sql);
-        let threads = if is_light { Handle::current() } else { runtime.statements().clone() };
+        let active = Active::begin(self);
+        let token = admission.running.token();
+        let threads = match threads {
+            Threads::Statements => admission.runtime.statements().clone(),
+            Threads::Here => Handle::current(),
+        };
+        let admission = Arc::clone(admission);
         drop(spawn_on(&threads, "statement", async move {
             // Both counts end with the task, however it ends.
             let _tracked = token;
@@ -191,7 +214,10 @@ impl Actor for SessionActor {
         state: &mut SessionArgs,
     ) -> Result<(), ActorProcessingErr> {
         match mail.open(&myself).await? {
-            SessionMsg::Run { job } => state.run(*job),
+            SessionMsg::Run { job } => {
+                let threads = Threads::of(&state.admission, &job.request);
+                state.shared.start(&state.admission, threads, *job);
+            }
         }
         Ok(())
     }

@@ -77,7 +77,11 @@ impl Body {
             let error = Error::new(ErrorCode::Conflict, format!("column '{name}' is declared twice"));
             return Err(names::at(error, ident.span));
         }
-        self.column(input, &ident, name)
+        self.column(input, &ident, name)?;
+        match input.peek() {
+            Some(Token::Comma | Token::RParen) => Ok(()),
+            _ => Err(not_an_option(input, "NOT NULL, DEFAULT, PRIMARY KEY, ',' or ')'")),
+        }
     }
 
     fn column(&mut self, input: &mut Input<'_>, ident: &Ident, name: ColumnName) -> Result<()> {
@@ -108,14 +112,6 @@ impl Body {
             } else {
                 break;
             }
-        }
-        match input.peek() {
-            Some(Token::Comma | Token::RParen) => {}
-            Some(Token::Word(word)) if is_foreign_option(&word.value) => {
-                let word = word.value.to_ascii_uppercase();
-                return Err(refused::never(input, &format!("{word} in a column")));
-            }
-            _ => return Err(input.unexpected("NOT NULL, DEFAULT, PRIMARY KEY, ',' or ')'")),
         }
         if nullability == Some(true) {
             self.said_nullable.insert(name.as_str().to_owned());
@@ -151,6 +147,40 @@ impl Body {
             return Err(names::at(input.at_start(error), ident.span));
         }
         Ok(key)
+    }
+}
+
+/// What follows `ADD COLUMN`. Rows that are there already take the column as it is added, so it takes NULL or has a
+/// DEFAULT, and is no part of the key.
+pub(super) fn added_column(input: &mut Input<'_>) -> Result<ColumnSpec> {
+    let ident = input.expect_ident("a column")?;
+    let name = names::new_column(&ident)?;
+    let mut body = Body::default();
+    body.column(input, &ident, name)?;
+    if input.peek().is_some() {
+        return Err(not_an_option(input, "NOT NULL, DEFAULT or the end of the statement"));
+    }
+    let unsupported = |message: &str| Err(names::at(Error::new(ErrorCode::Unsupported, message), ident.span));
+    if body.key.is_some() {
+        return unsupported("a table's primary key is declared with the table: a column added later is no part of it");
+    }
+    match body.columns.pop() {
+        Some(spec) if !spec.nullable && spec.default.is_none() => {
+            unsupported("an added column that does not take NULL needs a DEFAULT, for the rows that are there")
+        }
+        Some(spec) => Ok(spec),
+        None => Err(input.unexpected("a column")),
+    }
+}
+
+/// The error for what stands behind a column's options.
+fn not_an_option(input: &Input<'_>, expected: &str) -> Error {
+    match input.peek() {
+        Some(Token::Word(word)) if is_foreign_option(&word.value) => {
+            let word = word.value.to_ascii_uppercase();
+            refused::never(input, &format!("{word} in a column"))
+        }
+        _ => input.unexpected(expected),
     }
 }
 

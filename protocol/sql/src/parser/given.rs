@@ -9,6 +9,7 @@ use super::input::Input;
 use super::names;
 
 /// An option as it was written.
+#[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) name: String,
     /// The text; of a bare word, the word in upper case.

@@ -39,6 +39,34 @@ pub(super) fn table_options(
     Ok((table_type, options))
 }
 
+/// What `ALTER TABLE … SET (…)` says. Which options there are depends on the table's kind, which the text does not say.
+#[derive(Debug, Clone)]
+pub struct OptionChanges {
+    given: Vec<Given>,
+}
+
+impl OptionChanges {
+    pub(super) fn new(given: Vec<Given>) -> Self {
+        Self { given }
+    }
+
+    /// The options of a table of a kind after the change; what it does not name stays.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidOption`] for one that tables of the kind do not have, or that cannot be so.
+    pub fn apply(&self, table_type: TableType, options: &TableOptions) -> Result<TableOptions> {
+        let mut options = options.clone();
+        for option in &self.given {
+            if option.name == "type" {
+                return Err(option.invalid("is decided when the table is made".to_owned()));
+            }
+            option.check_fits(table_type)?;
+            option.apply(table_type, &mut options)?;
+        }
+        Ok(options)
+    }
+}
+
 impl Given {
     /// Whether tables of a kind have such an option.
     fn check_fits(&self, table_type: TableType) -> Result<()> {

@@ -5,7 +5,7 @@ use kalamdb_commons::{Error, ErrorCode};
 use super::input::Input;
 
 /// First words of the contract's statements that this version lacks.
-const NOT_YET: [&str; 6] = ["ALTER", "BACKUP", "CLEAR", "COMPACT", "FLUSH", "KILL"];
+const NOT_YET: [&str; 5] = ["BACKUP", "CLEAR", "COMPACT", "FLUSH", "KILL"];
 
 /// First words of statements that other databases have.
 const NEVER: [&str; 69] = [
@@ -177,12 +177,19 @@ pub(super) fn statement(input: &Input<'_>, word: &str) -> Error {
     input.unexpected("a statement")
 }
 
-/// The error for CREATE or DROP of something that is no namespace, table or user; the next word says what.
+/// The error for CREATE, ALTER or DROP of something that is no namespace, table or user; the next word says what.
 pub(super) fn object(input: &Input<'_>, verb: &str) -> Error {
     match input.peek_word().as_deref() {
         Some("STORAGE") => not_yet(input, &format!("{verb} STORAGE")),
         Some(word) if OBJECTS.contains(&word) => never(input, &format!("{verb} {word}")),
-        _ => input.unexpected(&format!("NAMESPACE, TABLE or USER after {verb}")),
+        _ => input.unexpected(
+            if verb == "ALTER" {
+                "TABLE or USER after ALTER".to_owned()
+            } else {
+                format!("NAMESPACE, TABLE or USER after {verb}")
+            }
+            .as_str(),
+        ),
     }
 }
 

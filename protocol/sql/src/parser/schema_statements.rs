@@ -3,7 +3,7 @@
 use kalamdb_commons::{Result, TableType};
 
 use super::input::Input;
-use super::{create_table, names, refused, users};
+use super::{alter_table, create_table, names, refused, users};
 use crate::Statement;
 
 /// `CREATE …`
@@ -22,7 +22,11 @@ pub(super) fn create(input: &mut Input<'_>) -> Result<Statement> {
 
 /// `ALTER …`
 pub(super) fn alter(input: &mut Input<'_>) -> Result<Statement> {
-    if input.take_words(&["ALTER", "USER"]) { users::alter(input) } else { Err(refused::statement(input, "ALTER")) }
+    input.expect_word("ALTER")?;
+    if input.take_word("TABLE") {
+        return alter_table::alter_table(input);
+    }
+    if input.take_word("USER") { users::alter(input) } else { Err(refused::object(input, "ALTER")) }
 }
 
 /// `DROP …`

@@ -1,8 +1,10 @@
 //! The one task that syncs: every write that waits when a sync begins is served by it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Committer, SyncMode, Ticket};
@@ -20,16 +22,66 @@ fn earliest(mode: SyncMode, begun: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// How far writes have got. Raised by every one of them, so it costs next to nothing while the syncer is busy.
+#[derive(Debug, Default)]
+pub(super) struct WrittenSignal {
+    newest: AtomicU64,
+    closed: AtomicBool,
+    /// Whether the syncer waits to be woken.
+    waits: AtomicBool,
+    wake: Notify,
+}
+
+impl WrittenSignal {
+    /// With the writer held: it never goes back.
+    pub(super) fn raise(&self, ticket: Ticket) {
+        self.newest.store(ticket.0, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// There will be no more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.waits.swap(false, Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn newest(&self) -> Ticket {
+        Ticket(self.newest.load(Ordering::SeqCst))
+    }
+
+    /// Waits until something newer than `done` is written; false if nothing will be.
+    async fn beyond(&self, done: Ticket) -> bool {
+        loop {
+            // First this, then the look: whoever writes after the look finds it.
+            self.waits.store(true, Ordering::SeqCst);
+            if self.newest() > done {
+                self.waits.store(false, Ordering::SeqCst);
+                return true;
+            }
+            if self.closed.load(Ordering::SeqCst) {
+                return false;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
 pub(super) async fn run(committer: Arc<Committer>) {
-    let mut written = committer.written.subscribe();
+    let written = Arc::clone(&committer.written);
     let mode = committer.mode;
-    // Not held while waiting: the channel closes when the last other owner is gone, and that ends this task.
+    // Not held while waiting: the signal closes when the last other owner is gone, and that ends this task.
     let owner = Arc::downgrade(&committer);
     drop(committer);
 
     let mut done = Ticket(0);
     let mut begun = None;
-    while written.wait_for(|ticket| *ticket > done).await.is_ok() {
+    while written.beyond(done).await {
         if let Some(at) = earliest(mode, begun) {
             sleep_until(at).await;
         }
@@ -37,7 +89,7 @@ pub(super) async fn run(committer: Arc<Committer>) {
         let watched = Watched(&committer);
         begun = Some(Instant::now());
         // Everything up to here was written before the sync begins.
-        let target = *written.borrow_and_update();
+        let target = written.newest();
         if let Err(error) = committer.backend.sync().await {
             match &error {
                 // Closing has synced what was written.
@@ -72,6 +124,31 @@ impl Drop for Watched<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However raising and waiting fall together, whoever waits hears of every write, and of the end.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_write_is_missed() {
+        let signal = Arc::new(WrittenSignal::default());
+        let (raising, last) = (Arc::clone(&signal), 20_000);
+        let raise = std::thread::spawn(move || {
+            for ticket in 1..=last {
+                raising.raise(Ticket(ticket));
+                if ticket % 7 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            raising.close();
+        });
+        let mut done = Ticket(0);
+        while signal.beyond(done).await {
+            let newest = signal.newest();
+            assert!(newest > done);
+            done = newest;
+        }
+        assert_eq!(done, Ticket(last));
+        raise.join().unwrap();
+        assert!(!signal.beyond(done).await, "closed for good");
+    }
 
     #[test]
     fn a_buffered_write_waits_no_longer_than_the_interval() {

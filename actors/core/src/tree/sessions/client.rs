@@ -12,7 +12,7 @@ use crate::tree::CALL_TIMEOUT;
 use crate::tree::admission::Admission;
 use crate::tree::claim::Claim;
 use crate::tree::gauges::Mail;
-use crate::tree::session::{Job, SessionHandle, SessionMsg};
+use crate::tree::session::{Job, SessionHandle, SessionMsg, Threads};
 use crate::tree::slot::{Slot, gone, restarting};
 use crate::{SqlOutcome, SqlRequest};
 
@@ -92,6 +92,11 @@ impl SessionsClient {
         let mut job = Box::new(job);
         let known = self.index.get(user).map(|entry| Arc::clone(&entry));
         if let Some(session) = known {
+            if Threads::of(&self.admission, &job.request) == Threads::Here {
+                session.shared.gauges.handled_without_mail();
+                session.shared.start(&self.admission, Threads::Here, *job);
+                return Ok(session);
+            }
             match cast(&session, job) {
                 Ok(()) => return Ok(session),
                 // Retired or gone between the look and the send.
