@@ -30,7 +30,10 @@ done
 for crate in $(dependents warp); do
   [ "$crate" = kalamdb-server ] || breach "$crate names warp; only kalamdb-server may"
 done
-if grep -nE '^(rocksdb|datafusion|arrow|arrow-schema|parquet|sqlparser|kalamdb-store|kalamdb-sql)\b' server/Cargo.toml; then
+for crate in $(dependents object_store); do
+  [ "$crate" = kalamdb-segments ] || breach "$crate names object_store; only kalamdb-segments may"
+done
+if grep -nE '^(rocksdb|datafusion|arrow|arrow-schema|parquet|object_store|sqlparser|kalamdb-store|kalamdb-sql)\b' server/Cargo.toml; then
   breach 'server/Cargo.toml names the engine or the storage; it only translates frames'
 fi
 # backend.rs re-exports what its module of that name makes; the store's own tests open foreign directories.
@@ -60,8 +63,13 @@ for crate in kalamdb-commons kalamdb-sql kalamdb-wire kalamdb-store kalamdb-segm
   done
 done
 
+# The codecs of segments need no engine, and their tests build without one.
+if cargo tree --locked -p kalamdb-segments -e normal --prefix none | grep -qE '^(rocksdb|datafusion) '; then
+  breach 'kalamdb-segments pulls in rocksdb or datafusion'
+fi
+
 # One copy of what must be one (ADR 002).
-for crate in arrow arrow-schema parquet sqlparser datafusion; do
+for crate in arrow arrow-schema parquet object_store sqlparser datafusion; do
   copies=$(cargo tree --workspace --locked -e normal --prefix none 2>/dev/null |
     awk -v name="$crate" '$1 == name {print $2}' | sort -u | wc -l)
   [ "$copies" -le 1 ] || breach "$copies versions of $crate in one build"

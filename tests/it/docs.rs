@@ -204,7 +204,7 @@ fn every_invariant_that_is_cited_is_in_the_overview() {
 
 /// Two capital letters, a hyphen, a number, of a family of invariants.
 fn is_invariant(word: &str) -> bool {
-    let families = ["PA", "WR", "SQ", "CA", "EN", "FM", "DO", "AC", "FL"];
+    let families = ["PA", "WR", "SQ", "CA", "EN", "FM", "DO", "AC", "FL", "SE"];
     word.split_once('-').is_some_and(|(family, number)| {
         families.contains(&family) && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
     })

@@ -6,6 +6,7 @@ mod catalog;
 mod ddl;
 mod ddl_under_load;
 mod dml;
+mod flush;
 mod formats;
 mod functions;
 mod idle;

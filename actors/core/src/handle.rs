@@ -7,10 +7,11 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
 use kalamdb_store::BackendRegistry;
-use kalamdb_wire::{ActorNode, StatementResult};
+use kalamdb_wire::{ActorNode, FlushOverview, RawRows, StatementResult};
 
 use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
+use crate::status::{self, JobsQuestion};
 use crate::tree::{Tree, TreeArgs};
 
 /// Which build this is.
@@ -203,6 +204,28 @@ impl Engine {
     #[must_use]
     pub fn actors(&self, depth: Option<usize>, limit: usize) -> ActorNode {
         self.tree.describe(depth, limit)
+    }
+
+    /// How flushes stand.
+    #[must_use]
+    pub fn flushes(&self) -> FlushOverview {
+        status::flush_overview(&self.runtime, &self.tree.flushes())
+    }
+
+    /// The newest jobs, as rows of `system.jobs`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidRequest`] for a status or type that no job has; else when the backend cannot be read.
+    pub async fn jobs(&self, question: &JobsQuestion) -> Result<RawRows> {
+        status::jobs(&self.runtime, question).await
+    }
+
+    /// One job, as the only row.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`]; else when the backend cannot be read.
+    pub async fn job(&self, id: &str) -> Result<RawRows> {
+        status::job(&self.runtime, id).await
     }
 
     /// Waits until the tree has given up for good; says why. The process should end then.

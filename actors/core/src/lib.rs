@@ -6,9 +6,14 @@
 
 mod catalog;
 mod engine;
+mod flush;
 mod handle;
+mod segments;
+mod status;
 mod task;
 mod tree;
+
+pub use status::JobsQuestion;
 
 pub use handle::{
     AnswerMemory, BuildInfo, Engine, EngineArgs, HeaderUser, SqlOutcome, SqlRequest, StartError, StatementError,

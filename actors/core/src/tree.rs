@@ -3,12 +3,13 @@
 //! ```text
 //! RootSupervisor
 //! ├── CatalogActor        every DDL statement, one at a time
+//! ├── FlushCoordinator ── FlushActor (one per table that was flushed): when a table is flushed, and the flush
 //! ├── SessionSupervisor ── SessionActor (one per user): admits and starts the user's statements
 //! └── Housekeeper         timers: size log, idle sessions
 //! ```
 //!
-//! Plan cache, live queries and flushes get their supervisors here, beside these. Who may await whom:
-//! door → session, statement → catalog; nobody awaits upwards. A panic in any actor loses no committed row
+//! Plan cache and live queries get their supervisors here, beside these. Who may await whom:
+//! door → session, statement → catalog, statement → flushes; nobody awaits upwards. A panic in any actor loses no committed row
 //! and no other actor: the root restarts its children with back-off and a budget, and ends the process
 //! with an error when the budget is spent.
 
@@ -18,6 +19,7 @@ mod catalog;
 mod claim;
 mod failures;
 mod faults;
+mod flush;
 mod gauges;
 mod housekeeper;
 mod root;
@@ -39,6 +41,7 @@ use crate::{SqlOutcome, SqlRequest, StopReport};
 use admission::Bounds;
 pub(crate) use catalog::CatalogClient;
 use faults::Faults;
+pub(crate) use flush::{FlushClient, FlushPhase, Outcome as FlushOutcome, Report as FlushReport};
 use root::RootClient;
 
 /// What the tree is started with.
@@ -54,6 +57,13 @@ impl TreeArgs {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Self { bounds: Bounds::of(runtime.settings()), runtime, faults: Faults::default() }
     }
+}
+
+/// The actors that a statement may ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    pub(crate) catalog: CatalogClient,
+    pub(crate) flushes: FlushClient,
 }
 
 /// The running tree.
@@ -74,8 +84,13 @@ impl Tree {
     }
 
     #[cfg(test)]
-    pub(crate) fn catalog(&self) -> CatalogClient {
-        CatalogClient::new(Arc::clone(&self.root.shared.catalog))
+    pub(crate) fn clients(&self) -> Clients {
+        self.root.shared.admission.clients.clone()
+    }
+
+    /// The way to flushes.
+    pub(crate) fn flushes(&self) -> FlushClient {
+        self.root.shared.flush_client()
     }
 
     /// Whether every singleton runs.

@@ -211,8 +211,7 @@ impl From<UserId> for String {
 
 /// Percent-encodes text for use as one path component: everything but `A-Z a-z 0-9 _ - .`, and the
 /// whole of `.` and `..`. A form longer than 200 bytes is cut to 183 and ends in `~` and 16 hex digits
-/// of the text's FNV-1a hash (<http://www.isthe.com/chongo/tech/comp/fnv/>), which is fixed for ever:
-/// it is part of paths on disk.
+/// of the text's [`stable_hash`].
 #[must_use]
 pub fn encode_path_component(text: &str) -> String {
     use std::fmt::Write as _;
@@ -227,13 +226,16 @@ pub fn encode_path_component(text: &str) -> String {
     }
     if encoded.len() > MAX_PATH_COMPONENT_BYTES {
         encoded.truncate(CUT_PATH_COMPONENT_BYTES);
-        let _ = write!(encoded, "~{:016x}", fnv1a(text.as_bytes()));
+        let _ = write!(encoded, "~{:016x}", stable_hash(text));
     }
     encoded
 }
 
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+/// The 64-bit FNV-1a hash (<http://www.isthe.com/chongo/tech/comp/fnv/>) of a text's bytes. Fixed for ever: it
+/// is part of paths on disk.
+#[must_use]
+pub fn stable_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -262,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_of_paths_never_changes() {
+        // The published test vectors of FNV-1a.
+        for (text, hash) in
+            [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
+        {
+            assert_eq!(stable_hash(text), hash, "{text}");
+        }
+    }
+
+    #[test]
     fn path_components_stay_inside_and_apart() {
         assert_eq!(encode_path_component("ann"), "ann");
         assert_eq!(encode_path_component(".."), "%2E%2E");
@@ -269,6 +281,7 @@ mod tests {
         let long_a = encode_path_component(&"é".repeat(128));
         let long_b = encode_path_component(&format!("{}e", "é".repeat(127)));
         assert_eq!(long_a.len(), 200);
+        assert!(long_a.ends_with("9%C3~0e95369293b26d25"), "{long_a}");
         assert_ne!(long_a, long_b);
     }
 }

@@ -9,13 +9,17 @@ mod error;
 mod identifiers;
 mod names;
 mod numbers;
+mod path_template;
 mod role;
 pub mod settings;
 mod units;
 
 pub use error::{Error, ErrorCode, Outcome, Position, Result, ResultExt};
-pub use identifiers::{ColumnName, NamespaceId, QualifiedTableName, TableName, UserId, encode_path_component};
+pub use identifiers::{
+    ColumnName, NamespaceId, QualifiedTableName, TableName, UserId, encode_path_component, stable_hash,
+};
 pub use names::{Family, SystemColumn, SystemTable};
 pub use numbers::{ColumnId, SchemaVersion, Seq, TableId};
+pub use path_template::{PathTemplate, PathValues};
 pub use role::{Identity, Role, TableType};
 pub use units::{format_duration, format_size, parse_duration, parse_size};

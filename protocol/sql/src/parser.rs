@@ -159,6 +159,7 @@ fn statement(input: &mut Input<'_>) -> Result<Statement> {
         "CREATE" => schema_statements::create(input),
         "ALTER" => schema_statements::alter(input),
         "DROP" => schema_statements::drop(input),
+        "FLUSH" => schema_statements::flush(input),
         "SHOW" => schema_statements::show(input),
         "DESCRIBE" => schema_statements::describe(input),
         "EXPLAIN" => explain(input),

@@ -59,6 +59,18 @@ pub enum Statement {
         /// What to change.
         change: TableChange,
     },
+    /// `FLUSH TABLE t`
+    FlushTable {
+        /// Without `.user.`.
+        table: TableRef,
+    },
+    /// `FLUSH ALL TABLES`
+    FlushAllTables,
+    /// `SHOW TABLE STATS t`
+    ShowTableStats {
+        /// Without `.user.`.
+        table: TableRef,
+    },
     /// `DROP [USER | SHARED | STREAM] TABLE [IF EXISTS] t`
     DropTable {
         /// Without `.user.`.
@@ -131,6 +143,9 @@ impl Statement {
             | Self::ShowNamespaces
             | Self::CreateTable(_)
             | Self::AlterTable { .. }
+            | Self::FlushTable { .. }
+            | Self::FlushAllTables
+            | Self::ShowTableStats { .. }
             | Self::DropTable { .. }
             | Self::CreateUser { .. }
             | Self::AlterUser { .. }

@@ -15,4 +15,4 @@ pub use error::{ErrorBody, ErrorObject, ErrorTag};
 pub use request::{MAX_PARAMS, SqlRequestBody};
 pub use response::{Column, PlanCache, SqlResponse, StatementResult, SuccessTag};
 pub use rows::RawRows;
-pub use status::{ActorNode, Health, Ready};
+pub use status::{ActorNode, FlushOverview, FlushedTable, Health, Ready};

@@ -20,6 +20,45 @@ pub struct Ready {
     pub status: String,
 }
 
+/// `GET /api/actors/flush`: what is flushed, what waits, and how each table stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushOverview {
+    /// Flushes that wait for their turn.
+    pub queue_depth: u64,
+    /// Tables that are being flushed.
+    pub running: u64,
+    /// Tables that may be at the same time.
+    pub workers: u64,
+    /// All user and shared tables.
+    pub tables: Vec<FlushedTable>,
+}
+
+/// One table's flushes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushedTable {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub table: String,
+    /// `user` or `shared`.
+    #[serde(rename = "type")]
+    pub table_type: String,
+    /// `idle`, `queued`, `running` or `retrying`.
+    pub state: String,
+    /// Rows that a flush would move.
+    pub buffered_rows: u64,
+    /// Seconds between flushes; null where only rows, commands and the shutdown count.
+    pub interval_s: Option<u64>,
+    /// RFC 3339; null before the first.
+    pub last_flush_at: Option<String>,
+    /// RFC 3339; null where there is no interval.
+    pub next_flush_at: Option<String>,
+    /// The last job of the table since the start; null before the first.
+    pub last_job_id: Option<String>,
+    /// Why its last flush failed; null if it did not.
+    pub last_error: Option<String>,
+}
+
 /// `GET /api/actors`: one actor and those it supervises.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorNode {

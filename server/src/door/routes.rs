@@ -34,7 +34,20 @@ pub(super) fn routes(door: &Arc<Door>) -> BoxedFilter<(Response,)> {
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .then(status::actors)
         .boxed();
-    let ready = warp::path!("ready").and(methods(READ)).and(with_door).and(context()).then(status::ready).boxed();
+    let read = || methods(READ).and(with_door.clone()).and(context()).and(warp::header::headers_cloned());
+    let flushes = warp::path!("api" / "actors" / "flush").and(read()).then(status::flushes).boxed();
+    let jobs = warp::path!("api" / "jobs")
+        .and(read())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .then(status::jobs)
+        .boxed();
+    let job = warp::path!("api" / "jobs" / String)
+        .and(read())
+        .then(|id: String, door, context, headers| status::job(door, context, headers, id))
+        .boxed();
+    let ready =
+        warp::path!("ready").and(methods(READ)).and(with_door.clone()).and(context()).then(status::ready).boxed();
     let health = warp::path!("health").and(methods(READ)).map(status::health).boxed();
-    sql.or(actors).unify().or(ready).unify().or(health).unify().recover(recover).unify().boxed()
+    let status = actors.or(flushes).unify().or(jobs).unify().or(job).unify().boxed();
+    sql.or(status).unify().or(ready).unify().or(health).unify().recover(recover).unify().boxed()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::{HeaderMap, StatusCode};
 use kalamdb_commons::{Error, ErrorCode, Result, Role};
+use kalamdb_core::JobsQuestion;
 use kalamdb_wire::{Health, Ready};
 use serde::Serialize;
 use warp::reply::Response;
@@ -46,6 +47,59 @@ pub(super) async fn actors(door: Arc<Door>, context: RequestContext, headers: He
         object(&door.engine.actors(question.depth, question.limit))
     };
     tree.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+/// `GET /api/actors/flush`: how flushes stand.
+pub(super) async fn flushes(door: Arc<Door>, context: RequestContext, headers: HeaderMap) -> Response {
+    let overview = async {
+        require_service(&door, &context, &headers)?;
+        object(&door.engine.flushes())
+    };
+    overview.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+/// `GET /api/jobs?status=&type=&limit=`: the newest rows of `system.jobs`, as an array.
+pub(super) async fn jobs(door: Arc<Door>, context: RequestContext, headers: HeaderMap, query: String) -> Response {
+    let jobs = async {
+        require_service(&door, &context, &headers)?;
+        let rows = door.engine.jobs(&jobs_question(&query)?).await?;
+        Ok(answer::json(StatusCode::OK, rows.as_str().as_bytes().to_vec()))
+    };
+    jobs.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+/// `GET /api/jobs/{id}`: one row of `system.jobs`, as an object.
+pub(super) async fn job(door: Arc<Door>, context: RequestContext, headers: HeaderMap, id: String) -> Response {
+    let job = async {
+        require_service(&door, &context, &headers)?;
+        let rows = door.engine.job(&id).await?;
+        let text = rows.as_str();
+        let only = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        Ok(answer::json(StatusCode::OK, only.as_bytes().to_vec()))
+    };
+    job.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
+fn jobs_question(query: &str) -> Result<JobsQuestion> {
+    let mut question = JobsQuestion { limit: DEFAULT_LIMIT, ..JobsQuestion::default() };
+    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        match (name, value) {
+            ("" | "status" | "type" | "limit", "") => {}
+            ("status", _) => question.status = Some(value.to_owned()),
+            ("type", _) => question.job_type = Some(value.to_owned()),
+            ("limit", _) => {
+                let limit = value.parse::<usize>().map_err(|_| {
+                    Error::new(ErrorCode::InvalidRequest, "the query parameter limit is not a whole number")
+                })?;
+                question.limit = limit.min(MAX_LIMIT);
+            }
+            _ => {
+                let message = format!("unknown query parameter {name:?}: expected status, type or limit");
+                return Err(Error::new(ErrorCode::InvalidRequest, message));
+            }
+        }
+    }
+    Ok(question)
 }
 
 /// Status endpoints below `/api/` are for `service` and up.

@@ -62,6 +62,12 @@ impl KeyRange {
     pub fn prefix(family: Family, prefix: &[u8]) -> Self {
         Self { family, start: Bytes::copy_from_slice(prefix), end: prefix_end(prefix) }
     }
+
+    /// Whether a key of the family is in it.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.start <= key && self.end.as_ref().is_none_or(|end| key < end)
+    }
 }
 
 /// The smallest key greater than every key beginning with `prefix`; none if there is no such key.

@@ -19,10 +19,24 @@
 mod acknowledge;
 mod batch;
 mod changes;
+mod compaction;
+mod departure;
+mod dropping;
+mod flush;
+mod flushed;
+mod garbage;
+mod hot_rows;
+mod lease;
+mod pending;
+mod pins;
 mod premises;
 mod recent;
+mod segment_rows;
+mod segments;
 mod sequence;
 mod syncer;
+mod table;
+mod watched;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -33,19 +47,30 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Result, Seq, TableId, UserId};
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 
 pub use acknowledge::Acknowledgement;
-pub use changes::{Changes, CommitError, Committed, RowChange};
+pub use changes::{Changes, CommitError, Committed, FlushedRow, RowChange, RowState, SegmentsRead};
+pub use compaction::{CompactedRows, CompactionSource};
+pub use flush::{FlushError, NewSegment, SegmentCommit};
+pub use hot_rows::{FlushLimits, HotRow, HotRows};
+pub use lease::Lease;
+pub use pending::PendingFile;
+pub use pins::Pin;
+pub use segment_rows::SegmentRows;
+pub use table::TableTotals;
 
 use crate::StoreError;
 use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
 use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use acknowledge::{Queue, Written};
-use recent::RecentRecords;
+use lease::HeldLeases;
+use pins::Pins;
 use sequence::{NoNumbers, Sequence};
 use syncer::WrittenSignal;
+use table::{Notice, Table, Threshold, TotalsChange};
+use watched::Stripe;
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
 const LOCK_STRIPES: usize = 1024;
@@ -77,11 +102,16 @@ pub struct Ticket(u64);
 pub struct Committer {
     backend: Arc<dyn StorageBackend>,
     mode: SyncMode,
-    /// Each lock with the records of partitions it was taken for lately.
-    stripes: Vec<AsyncMutex<RecentRecords>>,
+    /// Each lock with what it guards beside its partitions.
+    stripes: Vec<AsyncMutex<Stripe>>,
     hasher: RandomState,
-    gates: DashMap<TableId, Arc<RwLock<()>>>,
+    tables: DashMap<TableId, Arc<Table>>,
+    notice: Notice,
     sequence: Sequence,
+    pins: Arc<Pins>,
+    leases: Arc<HeldLeases>,
+    #[cfg(feature = "failpoints")]
+    failpoints: crate::failpoint::Failpoints,
     /// Serialises "take `_seq`s, write": the order of both is one order.
     writer: AsyncMutex<()>,
     /// The newest write that was begun. Changed with `writer` held.
@@ -98,18 +128,26 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Takes up the sequence where the backend left it.
+    /// Takes up the sequence where the backend left it, and counts what the tables hold.
     ///
     /// # Errors
     /// When the backend cannot be read.
     pub async fn open(backend: Arc<dyn StorageBackend>, mode: SyncMode) -> Result<Arc<Self>> {
+        let tables = table::recount(backend.as_ref()).await?;
         let sequence = Sequence::open(backend.as_ref()).await?;
+        // Manifest generations are numbers of the sequence: whatever is stored is older than the next.
+        let pins = Pins::new(sequence.first().0.saturating_sub(1));
         Ok(Arc::new(Self {
             backend,
             mode,
             stripes: (0..LOCK_STRIPES).map(|_| AsyncMutex::default()).collect(),
             hasher: RandomState::new(),
-            gates: DashMap::new(),
+            tables,
+            notice: Notice::default(),
+            pins,
+            leases: Arc::default(),
+            #[cfg(feature = "failpoints")]
+            failpoints: crate::failpoint::Failpoints::default(),
             writer: AsyncMutex::default(),
             begun: AtomicU64::new(0),
             written: Arc::default(),
@@ -127,19 +165,27 @@ impl Committer {
         syncer::run(self).await;
     }
 
-    fn gate(&self, table: TableId) -> Arc<RwLock<()>> {
-        Arc::clone(self.gates.entry(table).or_default().value())
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn failpoints(&self) -> &crate::failpoint::Failpoints {
+        &self.failpoints
+    }
+
+    fn table(&self, table: TableId) -> Arc<Table> {
+        if let Some(known) = self.tables.get(&table) {
+            return Arc::clone(known.value());
+        }
+        Arc::clone(self.tables.entry(table).or_default().value())
     }
 
     /// Waits until no statement is committing on the table and keeps new ones out while the guard lives:
     /// for DDL.
     pub async fn close_gate(&self, table: TableId) -> OwnedRwLockWriteGuard<()> {
-        self.gate(table).write_owned().await
+        Arc::clone(&self.table(table).gate).write_owned().await
     }
 
-    /// Forgets a dropped table's gate.
+    /// Forgets a dropped table's gate and its sums.
     pub fn forget_table(&self, table: TableId) {
-        self.gates.remove(&table);
+        self.tables.remove(&table);
     }
 
     /// Takes the table's gate shared and the partition's lock. DDL may have run while this waited: the
@@ -148,11 +194,12 @@ impl Committer {
     /// # Cancel safety
     /// Safe.
     pub async fn begin(&self, partition: PartitionId) -> PartitionGuard<'_> {
-        let gate = self.gate(partition.table).read_owned().await;
+        let table = self.table(partition.table);
+        let gate = Arc::clone(&table.gate).read_owned().await;
         let hash = self.hasher.hash_one(&partition);
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits pick a stripe")]
         let stripe = &self.stripes[hash as usize % LOCK_STRIPES];
-        PartitionGuard { committer: self, partition, _gate: gate, records: stripe.lock().await }
+        PartitionGuard { committer: self, partition, table, _gate: gate, stripe: stripe.lock().await }
     }
 
     /// Writes a batch that is not about rows (the catalog), in order with all others; it is synced on return, in
@@ -166,27 +213,66 @@ impl Committer {
     pub async fn write_synced(&self, batch: Batch) -> Result<()> {
         let result = self.write_and_sync(batch).await;
         if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
-            self.catalog_unknown.store(true, Ordering::Release);
+            self.set_catalog_unknown();
         }
         result
+    }
+
+    fn set_catalog_unknown(&self) {
+        self.catalog_unknown.store(true, Ordering::Release);
     }
 
     async fn write_and_sync(&self, batch: Batch) -> Result<()> {
         let acknowledgement = {
             let _writer = self.writer.lock().await;
             self.check_writable()?;
-            let ticket = self.next_ticket();
-            self.write(batch, Written { ticket, last_seq: None }).await?
+            self.write_next(batch).await?
         };
+        self.wait_durable(acknowledgement).await
+    }
+
+    /// Writes a batch that may be lost to a power cut, and nobody waits for.
+    async fn write_unwaited(&self, batch: Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let _writer = self.writer.lock().await;
+        self.check_writable()?;
+        self.write_next(batch).await.map(drop)
+    }
+
+    /// Waits until a write is on the disk, in either mode.
+    async fn wait_durable(&self, acknowledgement: Acknowledgement) -> Result<()> {
         match self.mode {
             SyncMode::Sync => acknowledgement.wait().await,
             SyncMode::Buffered => self.backend.sync().await.map_err(|error| self.poison(error).outcome_unknown()),
         }
     }
 
+    /// Waits until everything that can be read now is on the disk, in either mode.
+    async fn sync_written(&self) -> Result<()> {
+        match self.mode {
+            SyncMode::Sync => {
+                // With the writer held: what can be read may not have got its ticket's place yet.
+                let newest = {
+                    let _writer = self.writer.lock().await;
+                    self.written.newest()
+                };
+                self.wait_synced(newest).await
+            }
+            SyncMode::Buffered => self.backend.sync().await.map_err(|error| self.poison(error)),
+        }
+    }
+
     /// With the writer held, as is what follows.
     fn next_ticket(&self) -> Ticket {
         Ticket(self.begun.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// A batch without `_seq`s.
+    async fn write_next(&self, batch: Batch) -> Result<Acknowledgement> {
+        let ticket = self.next_ticket();
+        self.write(batch, Written { ticket, last_seq: None }).await
     }
 
     async fn write(&self, batch: Batch, written: Written) -> Result<Acknowledgement> {
@@ -257,6 +343,13 @@ impl Committer {
         self.sequence.take(self.backend.as_ref(), count).await.map_err(|why| self.without_numbers(why))
     }
 
+    /// The next manifest generation: a number of the sequence, so that none is ever given twice, and they grow with
+    /// the writes. With the writer held until what it is for is written.
+    async fn take_generation(&self) -> Result<u64> {
+        let taken = self.take_seqs(1).await?;
+        taken.first().map(|seq| seq.0).ok_or_else(|| Error::internal("a number that was not given"))
+    }
+
     /// Reserves the next numbers in good time.
     async fn reserve_ahead(&self) {
         if !self.sequence.is_low() {
@@ -318,9 +411,10 @@ fn unavailable() -> Error {
 pub struct PartitionGuard<'a> {
     committer: &'a Committer,
     partition: PartitionId,
+    table: Arc<Table>,
     _gate: OwnedRwLockReadGuard<()>,
     /// The partition's lock.
-    records: MutexGuard<'a, RecentRecords>,
+    stripe: MutexGuard<'a, Stripe>,
 }
 
 impl PartitionGuard<'_> {
@@ -340,7 +434,8 @@ impl PartitionGuard<'_> {
         if changes.base.is_some_and(|base| base != record.last_seq) {
             return Err(CommitError::Stale);
         }
-        let premises = premises::check(committer.backend.as_ref(), &self.partition, &changes).await?;
+        let generation = record.manifest_generation;
+        let premises = premises::check(committer.backend.as_ref(), &self.partition, &changes, generation).await?;
         if changes.rows.is_empty() {
             return Ok(Committed { seqs: Vec::new(), acknowledgement: None });
         }
@@ -348,22 +443,37 @@ impl PartitionGuard<'_> {
         let _writer = committer.writer.lock().await;
         committer.check_writable()?;
         let seqs = committer.take_seqs(changes.rows.len()).await?;
-        let (batch, record) = batch::encode(&self.partition, &changes, &premises, &seqs, record);
+        let before = record;
+        let (batch, record) = batch::encode(&self.partition, &changes, &premises, &seqs, before);
+        self.stripe.note(&self.partition, &batch);
         let ticket = committer.next_ticket();
         // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
         if committer.mode == SyncMode::Sync {
             committer.unsynced.lock().insert(self.partition.clone(), ticket);
         }
-        self.records.forget(&self.partition);
+        self.stripe.records.forget(&self.partition);
         let acknowledgement = committer.write(batch, Written { ticket, last_seq: seqs.last().copied() }).await?;
-        self.records.put(&self.partition, record);
+        self.stripe.records.put(&self.partition, record);
+        let change = TotalsChange::between(&before, &record).marked(premises.marking.marked);
+        if self.table.apply(change) == Threshold::Crossed {
+            committer.notice.give(self.partition.table);
+        }
         Ok(Committed { seqs, acknowledgement: Some(acknowledgement) })
+    }
+
+    /// The manifest generation of the partition as it is now, and stays while the guard lives; 0 for one that never
+    /// had a segment: then there is nothing to look up in segments.
+    ///
+    /// # Errors
+    /// When the backend cannot be read, or the partition's record does not decode.
+    pub async fn manifest_generation(&mut self) -> Result<u64> {
+        Ok(self.record().await?.manifest_generation)
     }
 
     /// The partition's record; a partition never written to has the default one. What is in memory is what is stored:
     /// only a guard's holder writes it, and after a failed write nothing is asked of this committer any more (CM-4).
     async fn record(&mut self) -> Result<PartitionRecord, StoreError> {
-        if let Some(record) = self.records.get(&self.partition) {
+        if let Some(record) = self.stripe.records.get(&self.partition) {
             return Ok(record);
         }
         let key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());

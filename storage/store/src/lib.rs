@@ -6,7 +6,14 @@ pub mod catalog;
 pub mod codec;
 pub mod committer;
 mod error;
+pub mod failpoint;
+pub mod files;
 pub mod identity;
+pub mod jobs;
+pub mod location;
+pub mod manifest;
+mod read;
+pub mod schedule;
 
 pub use backend::{
     BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, IfMissing, KeyRange, MemoryBackend,
@@ -15,7 +22,8 @@ pub use backend::{
 #[cfg(feature = "rocksdb")]
 pub use backend::{RocksDbBackend, RocksDbOptions};
 pub use committer::{
-    Acknowledgement, Changes, CommitError, Committed, Committer, PartitionGuard, PartitionId, RowChange, SyncMode,
-    Ticket,
+    Acknowledgement, Changes, CommitError, Committed, Committer, CompactedRows, CompactionSource, FlushError,
+    FlushLimits, FlushedRow, HotRow, HotRows, Lease, NewSegment, PartitionGuard, PartitionId, PendingFile, Pin,
+    RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
 };
 pub use error::StoreError;

@@ -32,6 +32,8 @@ pub(crate) struct Parts {
     /// Written by a backend that was dropped and not closed: the operating system has it still.
     left: Mutex<Vec<Batch>>,
     boots: AtomicU64,
+    /// Tells it from the other machines of this process.
+    number: u64,
     /// How often the power was cut: who was running then stays dead.
     cuts: AtomicU64,
     /// What was written since it was last asked for; nothing while nobody asks.
@@ -79,7 +81,9 @@ impl Machine {
     /// A machine with an empty disk; the same seed has the same luck.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        static BUILT: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Parts {
+            number: BUILT.fetch_add(1, Ordering::Relaxed),
             faults: Faults::default(),
             die: Mutex::new(StdRng::seed_from_u64(seed)),
             disk: tokio::sync::Mutex::new(MemoryBackend::new()),
@@ -89,6 +93,12 @@ impl Machine {
             cuts: AtomicU64::new(0),
             record: Mutex::new(None),
         }))
+    }
+
+    /// No other machine of this process has it.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// Its switches.

@@ -1,12 +1,12 @@
 //! What one statement knows: who asks, when it began, what it sees, what it touched.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
 use kalamdb_sql::{Access, TableRef};
-use kalamdb_store::{PartitionId, Snapshot, Ticket};
+use kalamdb_store::{PartitionId, Pin, Snapshot, Ticket};
 use parking_lot::Mutex;
 
 use super::dml::{CHANGED_ROWS, ChangedRows};
@@ -16,6 +16,7 @@ use super::scope::Scope;
 use super::{Runtime, Store};
 use crate::HeaderUser;
 use crate::catalog::{CatalogSnapshot, TableEntry};
+use crate::segments::{PartitionSegments, Search};
 
 /// Rows that take less are not worth counting: how many statements run is bounded.
 const FREE_ROW_BYTES: u64 = 64 << 10;
@@ -49,6 +50,8 @@ pub(crate) struct StatementContext {
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
     changed: Mutex<Option<Arc<ChangedRows>>>,
+    /// Those of the partitions that were asked for.
+    segments: Mutex<HashMap<PartitionId, Arc<PartitionSegments>>>,
     /// Memory that the rows to be written take.
     rows: Mutex<Option<MemoryReservation>>,
     /// Whose partitions the statement is about, once it has named one.
@@ -59,6 +62,8 @@ pub(crate) struct StatementContext {
 #[derive(Debug)]
 struct Seen {
     snapshot: Arc<dyn Snapshot>,
+    /// Keeps the files of the segments that the snapshot's manifest names.
+    _pin: Pin,
     /// Writes after this one are not in the snapshot.
     newest: Ticket,
 }
@@ -66,9 +71,9 @@ struct Seen {
 impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
     pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
-        let (catalog, store, snapshot) = scope.runtime.catalog_and_rows().await?;
+        let (catalog, store, pin, snapshot) = scope.runtime.catalog_and_rows().await?;
         let newest = store.committer.newest();
-        Ok(Self::new(scope, now, catalog, store, Some(Seen { snapshot, newest })))
+        Ok(Self::new(scope, now, catalog, store, Some(Seen { snapshot, _pin: pin, newest })))
     }
 
     /// For a statement that reads no rows.
@@ -98,6 +103,7 @@ impl StatementContext {
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),
+            segments: Mutex::default(),
             rows: Mutex::default(),
             owner: Mutex::default(),
         })
@@ -110,6 +116,26 @@ impl StatementContext {
     pub(crate) fn snapshot(&self) -> Result<&dyn Snapshot> {
         let seen = self.seen.as_ref().ok_or_else(|| Error::internal("a statement without a snapshot reads rows"))?;
         Ok(seen.snapshot.as_ref())
+    }
+
+    /// Whether it was begun as one that reads rows.
+    pub(crate) fn sees_rows(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// A partition's segments as all of the statement sees them.
+    pub(crate) async fn segments(&self, partition: &PartitionId) -> Result<Arc<PartitionSegments>> {
+        if let Some(known) = self.segments.lock().get(partition) {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(PartitionSegments::read(self.snapshot()?, partition).await?);
+        self.segments.lock().insert(partition.clone(), Arc::clone(&read));
+        Ok(read)
+    }
+
+    /// A search in a partition's segments.
+    pub(crate) fn search<'a>(&'a self, entry: &'a TableEntry, partition: &'a PartitionId) -> Result<Search<'a>> {
+        Ok(Search { stores: self.runtime.segments(), snapshot: self.snapshot()?, entry, partition })
     }
 
     /// Full name of a table named in the statement.

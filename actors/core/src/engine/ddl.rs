@@ -14,9 +14,7 @@ use kalamdb_sql::{
 
 use super::context::{StatementContext, forbidden};
 use super::dml::evaluate_constant;
-
-/// The storage that always exists.
-const LOCAL_STORAGE: &str = "local";
+use crate::segments::LOCAL_STORAGE;
 
 /// A change of the catalog.
 #[derive(Debug, Clone)]

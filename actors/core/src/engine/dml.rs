@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Result, Seq};
 use kalamdb_sql::{Delete, Insert, InsertSource, Row, TableRef, TableSchema, Update, ast};
-use kalamdb_store::{Changes, CommitError, RowChange};
+use kalamdb_store::{Changes, CommitError, RowChange, SegmentsRead};
 use kalamdb_wire::StatementResult;
 
 use super::context::{Action, StatementContext};
@@ -95,8 +95,20 @@ impl Dml<'_> {
         }
     }
 
-    async fn begin(&self, scope: &Scope, now: i64) -> Result<Arc<StatementContext>> {
-        if self.reads_no_rows() { scope.begin_unseeing(Some(now)).await } else { scope.begin(Some(now)).await }
+    /// One that reads no rows does without a snapshot, unless it was found in its first try that the keys have to be
+    /// looked up in segments.
+    async fn begin(&self, scope: &Scope, now: i64, attempt: usize) -> Result<Arc<StatementContext>> {
+        if attempt == 0 && self.reads_no_rows() && !self.has_segments(scope) {
+            return scope.begin_unseeing(Some(now)).await;
+        }
+        scope.begin(Some(now)).await
+    }
+
+    /// Whether the table has segments, as far as that can be told in a moment.
+    fn has_segments(&self, scope: &Scope) -> bool {
+        let name = self.table().resolve(&scope.namespace);
+        let table = scope.runtime.catalog().tables.get(&name).map(|entry| entry.id());
+        table.is_some_and(|table| scope.runtime.store().committer.totals(table).segments > 0)
     }
 
     fn done(&self, rows: u64) -> String {
@@ -130,6 +142,8 @@ struct Prepared {
     rows: Vec<Row>,
     /// The partition's last `_seq` when it was read; none where the keys say it all.
     base: Option<Seq>,
+    /// Which of the rows lie in segments.
+    segments: SegmentsRead,
 }
 
 /// A table and what is being done to it.
@@ -148,7 +162,7 @@ impl Target<'_> {
     }
 
     async fn prepare(&self) -> Result<Prepared> {
-        let prepared = match self.dml {
+        let mut prepared = match self.dml {
             Dml::Insert(insert) => insert::prepare(self, insert).await?,
             Dml::Update(update) => {
                 let assignments = Some(update.assignments.as_slice());
@@ -157,6 +171,7 @@ impl Target<'_> {
             Dml::Delete(delete) => Box::pin(change::prepare(self, delete.selection.as_ref(), None)).await?,
         };
         cells::check_size(self.context, &prepared.rows)?;
+        prepared.segments = stored::segments_read(self, &prepared.changes).await?;
         Ok(prepared)
     }
 }
@@ -171,7 +186,7 @@ pub(crate) async fn run(
     let now = now_micros();
     let runtime = &scope.runtime;
     for attempt in 0..MOST_TRIES {
-        let mut context = dml.begin(scope, now).await?;
+        let mut context = dml.begin(scope, now, attempt).await?;
         // Of the store that was read: one that failed meanwhile refuses, whatever has taken its place.
         let store = Arc::clone(&context.store);
         let committer = &store.committer;
@@ -179,7 +194,7 @@ pub(crate) async fn run(
         let mut guard = None;
         if attempt >= HELD_FROM_TRY {
             guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
-            context = dml.begin(scope, now).await?;
+            context = dml.begin(scope, now, attempt).await?;
             if !Arc::ptr_eq(&context.store, &store) {
                 continue;
             }
@@ -218,6 +233,7 @@ pub(crate) async fn run(
         let changes = Changes {
             schema: Arc::clone(&entry.schema),
             base: prepared.base,
+            segments: prepared.segments,
             log: entry.table_type().is_per_user(),
             now,
             rows: prepared.changes,

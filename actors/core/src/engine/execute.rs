@@ -15,8 +15,8 @@ use super::params::Params;
 use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
-use super::{Runtime, show};
-use crate::tree::CatalogClient;
+use super::{Runtime, flush, show};
+use crate::tree::Clients;
 use crate::{AnswerMemory, SqlOutcome, SqlRequest, StatementError};
 
 /// Statements that one request may hold: their results are in memory until the last is done.
@@ -26,7 +26,7 @@ const MOST_STATEMENTS: usize = 10_000;
 /// whose time began when the request came. Each later one has `server.request_timeout` from the end of the one before.
 pub(crate) async fn run_request(
     runtime: &Arc<Runtime>,
-    catalog: &CatalogClient,
+    clients: &Clients,
     request: &SqlRequest,
     deadline: Deadline,
     cancel: &CancellationToken,
@@ -56,7 +56,7 @@ pub(crate) async fn run_request(
             let params = Params::new(params, parsed.parameters)?;
             let deadline = if at == 0 { deadline } else { Deadline::now() + runtime.settings().server.request_timeout };
             let scope = Scope::new(runtime, &caller, &parsed, deadline);
-            run_statement(&scope, catalog, &parsed, &params).await
+            run_statement(&scope, clients, &parsed, &params).await
         }
         .await;
         match result {
@@ -89,7 +89,7 @@ fn while_reopening(runtime: &Runtime, cancel: &CancellationToken, error: Error) 
 
 async fn run_statement(
     scope: &Scope,
-    catalog: &CatalogClient,
+    clients: &Clients,
     parsed: &ParsedStatement,
     params: &Params,
 ) -> Result<StatementResult> {
@@ -107,6 +107,11 @@ async fn run_statement(
         Statement::ShowNamespaces => show::show_namespaces(&*scope.begin(None).await?),
         Statement::ShowTables { namespace } => show::show_tables(&*scope.begin(None).await?, namespace.as_ref()),
         Statement::Describe { table } => show::describe(&*scope.begin(None).await?, table),
+        Statement::FlushTable { table } => Box::pin(flush::flush_table(scope, &clients.flushes, table)).await,
+        Statement::FlushAllTables => Box::pin(flush::flush_all_tables(scope, &clients.flushes)).await,
+        Statement::ShowTableStats { table } => {
+            flush::table_stats(&*scope.begin_unseeing(None).await?, &clients.flushes, table)
+        }
         Statement::CreateNamespace { .. }
         | Statement::DropNamespace { .. }
         | Statement::CreateTable(_)
@@ -118,7 +123,7 @@ async fn run_statement(
             ddl::check_role(scope.identity.role)?;
             let apply = async {
                 let ddl = ddl_of(scope, &parsed.statement).await?;
-                catalog.apply(ddl, scope.limits()).await
+                clients.catalog.apply(ddl, scope.limits()).await
             };
             let message = Box::pin(apply).await?;
             Ok(StatementResult::message(0, message))

@@ -11,6 +11,7 @@ use kalamdb_wire::{Column, RawRows};
 
 use super::rewrite::unique_names;
 use cell::CellWriter;
+pub(crate) use cell::timestamp;
 
 /// The type of a column, where the dialect has one that is exactly this Arrow field's.
 pub(crate) fn column_type_of_field(field: &Field) -> Option<ColumnType> {

@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_store::codec::meta::DatabaseId;
-use kalamdb_store::{BackendRegistry, IfMissing, Snapshot, StoreError, catalog};
+use kalamdb_store::{BackendRegistry, IfMissing, Pin, Snapshot, StoreError, catalog, location};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
@@ -21,6 +21,7 @@ use super::planning::session_state;
 use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
+use crate::segments::SegmentStores;
 
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
@@ -43,6 +44,7 @@ pub(crate) struct Runtime {
     /// Odd while the stored catalog and the snapshot may differ, the store included.
     catalog_epoch: watch::Sender<u64>,
     state: SessionState,
+    segments: SegmentStores,
     snowflakes: Arc<SnowflakeGenerator>,
     parsed: ParsedStatements,
     heavy_plans: Arc<Semaphore>,
@@ -64,6 +66,8 @@ impl Runtime {
     pub(crate) async fn open(settings: Arc<Settings>, backends: BackendRegistry) -> Result<Self> {
         let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create).await?;
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
+        let segments = SegmentStores::new(&settings.storage)?;
+        check_local(&store, &segments).await?;
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
         if settings.server.workers > 0 {
@@ -87,6 +91,7 @@ impl Runtime {
             store: ArcSwap::from_pointee(store),
             catalog: ArcSwap::from_pointee(snapshot),
             catalog_epoch: watch::Sender::new(0),
+            segments,
             snowflakes,
             parsed: ParsedStatements::new(),
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
@@ -165,14 +170,16 @@ impl Runtime {
 
     /// The catalog and the rows of one instant. A dropped table's rows are gone before the catalog says so:
     /// while that is being written, whoever begins waits.
-    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>, Arc<dyn Snapshot>)> {
+    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>, Pin, Arc<dyn Snapshot>)> {
         loop {
             let epoch = self.settled_catalog().await?;
             let catalog = self.catalog();
             let store = self.store();
+            // First the pin: what the snapshot names is not deleted then.
+            let pin = store.committer.pin();
             let snapshot = store.backend.snapshot().await;
             if *self.catalog_epoch.borrow() == epoch {
-                return Ok((catalog, store, snapshot?));
+                return Ok((catalog, store, pin, snapshot?));
             }
         }
     }
@@ -219,6 +226,10 @@ impl Runtime {
 
     pub(crate) fn state(&self) -> &SessionState {
         &self.state
+    }
+
+    pub(crate) fn segments(&self) -> &SegmentStores {
+        &self.segments
     }
 
     pub(crate) fn snowflakes(&self) -> &SnowflakeGenerator {
@@ -278,6 +289,24 @@ impl Runtime {
             threads.shutdown_background();
         }
     }
+}
+
+/// That storage `local` is where its segments were written.
+async fn check_local(store: &Store, segments: &SegmentStores) -> Result<()> {
+    let recorded = location::local(store.backend.snapshot().await?.as_ref()).await?;
+    let Some(recorded) = recorded.filter(|recorded| *segments.local_root() != *recorded.path) else { return Ok(()) };
+    if store.committer.all_totals().iter().all(|(_, totals)| totals.segments == 0) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::InvalidOption,
+        format!(
+            "storage.default_location is {}, but the segments of this database were written below {}: move the \
+             directory back, or set storage.default_location to it",
+            segments.local_root().display(),
+            recorded.path
+        ),
+    ))
 }
 
 /// See [`Runtime::changing_catalog`].

@@ -1,11 +1,14 @@
 //! One partition of one table as DataFusion sees it.
 //!
+//! Hot rows and segments are one table here: each row is in one of them, and nothing is told apart or sorted out.
 //! A scan cannot be built without a partition: there is no way to ask for "all rows of a user table". It
 //! reads the statement's snapshot in chunks, narrowed to the key range that the filters leave, and decodes
 //! the asked columns straight into Arrow.
 
 mod columns;
+mod decode;
 mod exec;
+mod segments;
 
 use std::sync::Arc;
 
@@ -20,7 +23,9 @@ use kalamdb_sql::ColumnType;
 use kalamdb_store::PartitionId;
 
 pub(crate) use self::columns::ColumnBuilder;
-use self::exec::{PartitionScan, ScanColumn};
+pub(crate) use self::decode::{RowDecoder, Tombstones};
+pub(crate) use self::exec::ScanColumn;
+use self::exec::{PartitionScan, ScanArgs};
 use super::context::StatementContext;
 use super::predicate::key_range;
 use super::rewrite::{ExposedColumns, KEY_COLUMN};
@@ -99,15 +104,16 @@ impl TableProvider for PartitionTable {
         let range = key_range(&self.entry.schema, &self.partition, filters);
         // A limit is only handed down where no filter is left above; ours are inexact, so it never lies.
         let limit = if filters.is_empty() { limit } else { None };
-        Ok(Arc::new(PartitionScan::new(
-            Arc::clone(&self.context),
-            Arc::clone(&self.entry),
+        Ok(Arc::new(PartitionScan::new(ScanArgs {
+            context: Arc::clone(&self.context),
+            entry: Arc::clone(&self.entry),
+            partition: self.partition.clone(),
             range,
             columns,
             schema,
             // UPDATE and DELETE, which ask for the key, never see a deleted row.
-            self.exposed.deleted && !self.exposed.key,
+            with_deleted: self.exposed.deleted && !self.exposed.key,
             limit,
-        )))
+        })))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything here shows what the caller may read, and nothing else.
 
+mod stored;
 mod tables;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use kalamdb_wire::StatementResult;
 use super::context::{StatementContext, forbidden};
 use super::rows::{RowColumn, result_of, table_of};
 use crate::catalog::TableEntry;
+pub(crate) use stored::{StoredTable, job_row};
 use tables::VirtualTable;
 
 /// The namespace of the system tables.
@@ -27,7 +29,11 @@ pub(crate) fn is_virtual(namespace: &str) -> bool {
 }
 
 /// One of them, with its rows as they are now.
-pub(crate) fn virtual_table(context: &StatementContext, namespace: &str, name: &str) -> Result<Arc<dyn TableSource>> {
+pub(crate) fn virtual_table(
+    context: &Arc<StatementContext>,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<dyn TableSource>> {
     if namespace == SYSTEM && context.identity.role == Role::User {
         return Err(forbidden());
     }
@@ -38,7 +44,10 @@ pub(crate) fn virtual_table(context: &StatementContext, namespace: &str, name: &
             format!("Table '{namespace}.{name}' does not exist. There are: {}.", known.join(", ")),
         ));
     };
-    table_of(&table.columns(), &table.rows(context))
+    match table.stored() {
+        Some(stored) => stored.source(context),
+        None => table_of(&table.columns(), &table.rows(context)),
+    }
 }
 
 /// Whether the caller may read something of a table, and so may know of it.

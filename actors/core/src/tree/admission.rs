@@ -18,7 +18,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::catalog::CatalogClient;
+use super::Clients;
 use crate::SqlRequest;
 use crate::engine::Runtime;
 
@@ -74,7 +74,7 @@ impl Bounds {
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) runtime: Arc<Runtime>,
-    pub(super) catalog: CatalogClient,
+    pub(super) clients: Clients,
     /// Running statements; closed when the server stops.
     pub(super) running: TaskTracker,
     /// Calls off what is not committing.
@@ -135,12 +135,12 @@ pub(super) struct Turn {
 }
 
 impl Admission {
-    pub(super) fn new(runtime: Arc<Runtime>, catalog: CatalogClient, bounds: Bounds) -> Self {
+    pub(super) fn new(runtime: Arc<Runtime>, clients: Clients, bounds: Bounds) -> Self {
         let units = (bounds.request_bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize) as u64);
         let text_units = u32::try_from(units).unwrap_or(u32::MAX);
         Self {
             runtime,
-            catalog,
+            clients,
             running: TaskTracker::new(),
             cancel: CancellationToken::new(),
             bounds,

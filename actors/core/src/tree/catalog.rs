@@ -167,9 +167,14 @@ impl CatalogState {
     }
 
     /// A change that takes rows away, or has some written that the catalog before it does not know, with the gates closed that it asks for, of `store`.
-    async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
+    /// `dropped` are the tables that go with everything they have.
+    async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot, dropped: &[TableId]) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
-        store.committer.write_synced(batch).await?;
+        if dropped.is_empty() {
+            store.committer.write_synced(batch).await?;
+        } else {
+            store.committer.drop_tables(batch, dropped, now_micros()).await?;
+        }
         self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
         Ok(())
@@ -219,7 +224,8 @@ impl CatalogState {
         }
         records::delete_namespace(&mut batch, &name);
         snapshot.namespaces.remove(&name);
-        self.publish(&store, batch, snapshot).await?;
+        let dropped: Vec<TableId> = tables.iter().map(|(id, _)| *id).collect();
+        self.publish(&store, batch, snapshot, &dropped).await?;
         drop(gates);
         for (id, _) in &tables {
             store.committer.forget_table(*id);
@@ -262,7 +268,7 @@ impl CatalogState {
         // anybody read rows of the new version by the catalog before it.
         let store = self.runtime.store();
         let gate = store.committer.close_gate(entry.id()).await;
-        self.publish(&store, batch, snapshot).await?;
+        self.publish(&store, batch, snapshot, &[]).await?;
         drop(gate);
         Ok(done)
     }
@@ -293,7 +299,7 @@ impl CatalogState {
         // Nobody commits to it from here on; whoever comes later finds it gone.
         let store = self.runtime.store();
         let gate = store.committer.close_gate(entry.id()).await;
-        self.publish(&store, batch, snapshot).await?;
+        self.publish(&store, batch, snapshot, &[entry.id()]).await?;
         drop(gate);
         store.committer.forget_table(entry.id());
         Ok(format!("table '{name}' dropped"))

@@ -15,11 +15,17 @@ use super::catalog::CatalogClient;
 use super::gauges::{Gauges, Mail, Named};
 use super::sessions::SessionsClient;
 use crate::engine::Runtime;
+use crate::flush::{forget_old_jobs, sweep};
 use crate::task::spawn_on;
 
 /// Idle sessions are looked for so often at the least; more often where `session.idle_timeout` is short.
 const SLOWEST_IDLE_CHECK: Duration = Duration::from_secs(60);
 const FASTEST_IDLE_CHECK: Duration = Duration::from_millis(100);
+
+/// How often files are looked for that can be deleted.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often jobs are looked for that can be forgotten.
+const FORGET_JOBS: Duration = Duration::from_secs(60);
 
 /// How often the store is looked at.
 const STORE_CHECK: Duration = Duration::from_millis(200);
@@ -45,6 +51,9 @@ pub(super) struct HousekeeperState {
     /// How long after a try the next may come.
     reopen_delay: Duration,
     last_try: Option<Instant>,
+    /// Held by the one task that deletes files, and by the one that deletes jobs.
+    sweeping: Arc<tokio::sync::Mutex<()>>,
+    forgetting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Its ticks.
@@ -56,6 +65,10 @@ pub(super) enum HousekeeperMsg {
     LogSize,
     /// Retire idle sessions.
     RetireIdle,
+    /// Delete files that nobody needs.
+    Sweep,
+    /// Forget old jobs.
+    ForgetJobs,
 }
 
 impl Named for HousekeeperMsg {
@@ -64,6 +77,8 @@ impl Named for HousekeeperMsg {
             Self::CheckStore => "CheckStore",
             Self::LogSize => "LogSize",
             Self::RetireIdle => "RetireIdle",
+            Self::Sweep => "Sweep",
+            Self::ForgetJobs => "ForgetJobs",
         }
     }
 }
@@ -110,6 +125,23 @@ impl HousekeeperState {
         }));
     }
 
+    /// In a task, one at a time: a storage that does not answer must not keep this actor from its other duties.
+    fn tidy<F>(&self, turns: &Arc<tokio::sync::Mutex<()>>, name: &'static str, work: impl FnOnce(Arc<Runtime>) -> F)
+    where
+        F: Future<Output = kalamdb_commons::Result<()>> + Send + 'static,
+    {
+        let Ok(turn) = Arc::clone(turns).try_lock_owned() else { return };
+        let runtime = &self.args.runtime;
+        let work = work(Arc::clone(runtime));
+        drop(spawn_on(runtime.statements(), name, async move {
+            let _turn = turn;
+            if let Err(error) = work.await {
+                let error = error.detail.as_deref().unwrap_or(&error.message);
+                tracing::warn!(task = name, error, "housekeeping failed; it is tried again");
+            }
+        }));
+    }
+
     fn idle_check_interval(&self) -> Duration {
         (self.args.runtime.settings().session.idle_timeout / 4).clamp(FASTEST_IDLE_CHECK, SLOWEST_IDLE_CHECK)
     }
@@ -119,6 +151,8 @@ impl HousekeeperState {
             HousekeeperMsg::CheckStore => STORE_CHECK,
             HousekeeperMsg::LogSize => self.args.runtime.settings().storage.size_log_interval,
             HousekeeperMsg::RetireIdle => self.idle_check_interval(),
+            HousekeeperMsg::Sweep => SWEEP,
+            HousekeeperMsg::ForgetJobs => FORGET_JOBS,
         };
         let gauges = Arc::clone(&self.args.gauges);
         // It ends by itself when the actor is gone.
@@ -141,8 +175,20 @@ impl Actor for Housekeeper {
         args: HousekeeperArgs,
     ) -> Result<HousekeeperState, ActorProcessingErr> {
         args.gauges.starting(&myself).await?;
-        let state = HousekeeperState { args, reopen_delay: FIRST_REOPEN_DELAY, last_try: None };
-        for tick in [HousekeeperMsg::CheckStore, HousekeeperMsg::LogSize, HousekeeperMsg::RetireIdle] {
+        let state = HousekeeperState {
+            args,
+            reopen_delay: FIRST_REOPEN_DELAY,
+            last_try: None,
+            sweeping: Arc::default(),
+            forgetting: Arc::default(),
+        };
+        for tick in [
+            HousekeeperMsg::CheckStore,
+            HousekeeperMsg::LogSize,
+            HousekeeperMsg::RetireIdle,
+            HousekeeperMsg::Sweep,
+            HousekeeperMsg::ForgetJobs,
+        ] {
             state.arm(&myself, tick);
         }
         Ok(state)
@@ -159,6 +205,12 @@ impl Actor for Housekeeper {
             HousekeeperMsg::CheckStore => state.check_store(Instant::now()),
             HousekeeperMsg::LogSize => state.log_size(),
             HousekeeperMsg::RetireIdle => state.args.sessions.retire_idle(),
+            HousekeeperMsg::Sweep => {
+                state.tidy(&state.sweeping, "sweep", |runtime| async move { sweep(&runtime).await })
+            }
+            HousekeeperMsg::ForgetJobs => {
+                state.tidy(&state.forgetting, "forget jobs", |runtime| async move { forget_old_jobs(&runtime).await })
+            }
         }
         state.arm(&myself, message);
         Ok(())

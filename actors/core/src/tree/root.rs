@@ -17,15 +17,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::TreeArgs;
 use super::admission::Admission;
 use super::budget::RestartBudget;
 use super::catalog::{CatalogActor, CatalogArgs, CatalogClient, CatalogMsg};
 use super::faults::Faults;
+use super::flush::{FlushArgs, FlushClient, FlushCoordinator, FlushMsg, FlushStatus};
 use super::gauges::{Gauges, Mail, Named, cause};
 use super::housekeeper::{Housekeeper, HousekeeperArgs, HousekeeperMsg};
 use super::sessions::{SessionIndex, SessionSupervisor, SessionsArgs, SessionsClient, SessionsMsg};
 use super::slot::Slot;
+use super::{Clients, TreeArgs};
 use crate::engine::Runtime;
 use crate::task::spawn_on;
 
@@ -42,16 +43,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Catalog,
+    Flushes,
     Sessions,
     Housekeeper,
 }
 
-const START_ORDER: [Kind; 3] = [Kind::Catalog, Kind::Sessions, Kind::Housekeeper];
+const START_ORDER: [Kind; 4] = [Kind::Catalog, Kind::Flushes, Kind::Sessions, Kind::Housekeeper];
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Catalog => "CatalogActor",
+            Self::Flushes => "FlushCoordinator",
             Self::Sessions => "SessionSupervisor",
             Self::Housekeeper => "Housekeeper",
         }
@@ -63,6 +66,8 @@ impl Kind {
 pub(super) struct Shared {
     runtime: Arc<Runtime>,
     pub(super) catalog: Arc<Slot<CatalogMsg>>,
+    pub(super) flushes: Arc<Slot<FlushMsg>>,
+    pub(super) flush_status: Arc<FlushStatus>,
     pub(super) sessions: Arc<Slot<SessionsMsg>>,
     pub(super) housekeeper: Arc<Slot<HousekeeperMsg>>,
     index: Arc<SessionIndex>,
@@ -101,10 +106,19 @@ pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
     let gauges = |kind| Gauges::new(kind, faults.clone());
     let catalog = Arc::new(Slot::new(gauges(Kind::Catalog.name())));
     let client = CatalogClient::new(Arc::clone(&catalog));
+    let flushes = Arc::new(Slot::new(gauges(Kind::Flushes.name())));
+    let flush_status: Arc<FlushStatus> = Arc::default();
+    let flush_client = FlushClient::new(Arc::clone(&flushes), Arc::clone(&flush_status));
     let shared = Arc::new(Shared {
-        admission: Arc::new(Admission::new(Arc::clone(&runtime), client, bounds)),
+        admission: Arc::new(Admission::new(
+            Arc::clone(&runtime),
+            Clients { catalog: client, flushes: flush_client },
+            bounds,
+        )),
         runtime,
         catalog,
+        flushes,
+        flush_status,
         sessions: Arc::new(Slot::new(gauges(Kind::Sessions.name()))),
         housekeeper: Arc::new(Slot::new(gauges(Kind::Housekeeper.name()))),
         index: Arc::default(),
@@ -139,6 +153,10 @@ fn start_error(error: SpawnErr) -> Error {
 }
 
 impl Shared {
+    pub(super) fn flush_client(&self) -> FlushClient {
+        FlushClient::new(Arc::clone(&self.flushes), Arc::clone(&self.flush_status))
+    }
+
     fn sessions_client(&self) -> SessionsClient {
         SessionsClient::new(Arc::clone(&self.sessions), Arc::clone(&self.index), Arc::clone(&self.admission))
     }
@@ -185,6 +203,17 @@ impl RootState {
                 shared.catalog.fill(actor.clone());
                 actor.get_id()
             }
+            Kind::Flushes => {
+                let args = FlushArgs {
+                    runtime: Arc::clone(&shared.runtime),
+                    slot: Arc::clone(&shared.flushes),
+                    status: Arc::clone(&shared.flush_status),
+                    faults: shared.faults.clone(),
+                };
+                let (actor, _) = Actor::spawn_linked(None, FlushCoordinator, args, supervisor).await?;
+                shared.flushes.fill(actor.clone());
+                actor.get_id()
+            }
             Kind::Sessions => {
                 let args = SessionsArgs {
                     admission: Arc::clone(&shared.admission),
@@ -217,6 +246,7 @@ impl RootState {
         let kind = self.children.remove(&id)?;
         match kind {
             Kind::Catalog => self.shared.catalog.clear(why),
+            Kind::Flushes => self.shared.flushes.clear(why),
             Kind::Sessions => self.shared.sessions.clear(why),
             Kind::Housekeeper => self.shared.housekeeper.clear(why),
         }
@@ -270,6 +300,7 @@ impl RootState {
     fn gauges_of(&self, kind: Kind) -> &Gauges {
         match kind {
             Kind::Catalog => self.shared.catalog.gauges(),
+            Kind::Flushes => self.shared.flushes.gauges(),
             Kind::Sessions => self.shared.sessions.gauges(),
             Kind::Housekeeper => self.shared.housekeeper.gauges(),
         }

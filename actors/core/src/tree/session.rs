@@ -177,7 +177,7 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     }
     shared.gauges.passes("begun");
     let cancel = admission.cancel.child_token();
-    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.catalog, &request, deadline, &cancel));
+    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.clients, &request, deadline, &cancel));
     let outcome = tokio::select! {
         outcome = &mut run => outcome,
         () = reply.closed() => {

@@ -12,6 +12,11 @@ use serde_json::Value as Json;
 
 const BUILD: BuildInfo = BuildInfo { version: "test", branch: "test", commit: "test" };
 
+/// Where the segments of a machine lie: the same in each of its lives. Left to the system to tidy up.
+fn machine_storage(machine: &Machine) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("kalamdb-machine-{}-{}", std::process::id(), machine.number()))
+}
+
 /// Nothing in these tests takes longer.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -27,6 +32,7 @@ impl Server {
         settings.storage.backend = Machine::BACKEND.to_owned();
         settings.storage.durability = durability;
         settings.server.workers = 2;
+        settings.storage.default_location = machine_storage(machine);
         let args = EngineArgs { settings: Arc::new(settings), build: BUILD };
         let engine = Engine::start_on(args, machine.registry()).await.expect("the engine starts");
         Self { engine }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::settings::{Durability, LogFormat, LogLevel, Secret, StorageSettings};
-use crate::{UserId, format_duration, format_size, parse_duration, parse_size};
+use crate::{PathTemplate, TableType, UserId, format_duration, format_size, parse_duration, parse_size};
 
 /// A value as a source gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,28 +139,15 @@ pub(super) fn backend(value: &SettingValue) -> Option<String> {
 }
 
 pub(super) fn user_template(value: &SettingValue) -> Option<String> {
-    template(value).filter(|template| template.contains("{userId}"))
+    template(value, TableType::User)
 }
 
 pub(super) fn shared_template(value: &SettingValue) -> Option<String> {
-    template(value).filter(|template| !template.contains("{userId}"))
+    template(value, TableType::Shared)
 }
 
-/// Begins at the storage's location, never leaves it, and names known variables only.
-fn template(value: &SettingValue) -> Option<String> {
-    let template = text(value)?;
-    let below = template.strip_prefix("{storageLocation}/")?;
-    let mut rest = below;
-    while let Some(start) = rest.find(['{', '}']) {
-        let variable = rest[start..].strip_prefix('{')?;
-        let end = variable.find('}')?;
-        if !["namespace", "tableName", "userId", "shard"].contains(&&variable[..end]) {
-            return None;
-        }
-        rest = &variable[end + 1..];
-    }
-    let stays_below = below.split('/').all(|part| part != ".." && part != ".");
-    stays_below.then_some(template)
+fn template(value: &SettingValue, table_type: TableType) -> Option<String> {
+    text(value).filter(|template| PathTemplate::parse(template, table_type).is_ok())
 }
 
 pub(super) fn durability(value: &SettingValue) -> Option<Durability> {

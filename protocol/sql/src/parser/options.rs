@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kalamdb_commons::{Error, ErrorCode, Result, TableName, TableType, parse_duration};
+use kalamdb_commons::{Error, ErrorCode, PathTemplate, Result, TableName, TableType, parse_duration};
 
 use super::given::{Given, list};
 use super::input::Input;
@@ -10,8 +10,6 @@ use crate::{Access, TableOptions};
 
 /// Most shards of `hash:N`.
 const MAX_SHARDS: u32 = 65_536;
-/// Variables of a path template.
-const TEMPLATE_VARIABLES: [&str; 5] = ["storageLocation", "namespace", "tableName", "userId", "shard"];
 
 /// The kind of table and its options; `leading_type` is the kind where a word before TABLE said it.
 pub(super) fn table_options(
@@ -135,42 +133,11 @@ impl Given {
     }
 
     fn template(&self, table_type: TableType) -> Result<String> {
-        let variables = template_variables(&self.value).ok_or_else(|| self.wrong_value("'{' and '}' come in pairs"))?;
-        if let Some(unknown) = variables.iter().find(|variable| !TEMPLATE_VARIABLES.contains(variable)) {
-            let unknown: String = unknown.chars().take(80).collect();
-            let allowed = format!("{{{unknown}}} is none of {{{}}}", TEMPLATE_VARIABLES.join("}, {"));
-            return Err(self.wrong_value(&allowed));
-        }
-        match (table_type.is_per_user(), variables.contains(&"userId")) {
-            (true, false) => return Err(self.wrong_value("the template of a user table has {userId}")),
-            (false, true) => return Err(self.wrong_value("the rows of a shared table have no {userId}")),
-            (true, true) | (false, false) => {}
-        }
-        let inside = self.value.strip_prefix("{storageLocation}/");
-        let safe = inside.is_some_and(|path| {
-            !variables.iter().skip(1).any(|variable| *variable == "storageLocation")
-                && !path.contains(|character: char| character.is_control() || character == '\\')
-                && !path.split('/').any(|part| part == "." || part == "..")
-        });
-        if safe {
-            Ok(self.value.clone())
-        } else {
-            Err(self.wrong_value("it begins with {storageLocation}/ and stays below it"))
+        match PathTemplate::parse(&self.value, table_type) {
+            Ok(_) => Ok(self.value.clone()),
+            Err(error) => Err(self.wrong_value(&error.message)),
         }
     }
-}
-
-/// The names between braces; none where braces are not in pairs.
-fn template_variables(template: &str) -> Option<Vec<&str>> {
-    let mut variables = Vec::new();
-    let mut rest = template;
-    while let Some(open) = rest.find(['{', '}']) {
-        let inner = rest.get(open..)?.strip_prefix('{')?;
-        let close = inner.find(['{', '}'])?;
-        variables.push(inner.get(..close)?);
-        rest = inner.get(close..)?.strip_prefix('}')?;
-    }
-    Some(variables)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use kalamdb_commons::{Error, ErrorCode};
 use super::input::Input;
 
 /// First words of the contract's statements that this version lacks.
-const NOT_YET: [&str; 5] = ["BACKUP", "CLEAR", "COMPACT", "FLUSH", "KILL"];
+const NOT_YET: [&str; 4] = ["BACKUP", "CLEAR", "COMPACT", "KILL"];
 
 /// First words of statements that other databases have.
 const NEVER: [&str; 69] = [
@@ -196,7 +196,6 @@ pub(super) fn object(input: &Input<'_>, verb: &str) -> Error {
 /// The error for SHOW of something else; the next word says what.
 pub(super) fn shown(input: &Input<'_>) -> Error {
     match input.peek_word().as_deref() {
-        Some("TABLE") => not_yet(input, "SHOW TABLE STATS"),
         Some(word @ ("STORAGES" | "BACKUPS" | "BACKUP")) => not_yet(input, &format!("SHOW {word}")),
         Some(word) if SHOWN.contains(&word) => never(input, &format!("SHOW {word}")),
         _ => input.unexpected("NAMESPACES or TABLES after SHOW"),

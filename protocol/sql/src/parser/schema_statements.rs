@@ -1,4 +1,4 @@
-//! CREATE, ALTER and DROP by what they are of; namespaces; SHOW, DESCRIBE.
+//! CREATE, ALTER and DROP by what they are of; namespaces; FLUSH; SHOW, DESCRIBE.
 
 use kalamdb_commons::{Result, TableType};
 
@@ -57,7 +57,22 @@ pub(super) fn show(input: &mut Input<'_>) -> Result<Statement> {
         let namespace = if input.take_word("IN") { Some(names::namespace(input)?) } else { None };
         return Ok(Statement::ShowTables { namespace });
     }
+    if input.take_words(&["TABLE", "STATS"]) {
+        return Ok(Statement::ShowTableStats { table: names::own_table_name(input)? });
+    }
     Err(refused::shown(input))
+}
+
+/// `FLUSH TABLE t`, `FLUSH ALL TABLES`
+pub(super) fn flush(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("FLUSH")?;
+    if input.take_words(&["ALL", "TABLES"]) {
+        return Ok(Statement::FlushAllTables);
+    }
+    if input.take_word("TABLE") {
+        return Ok(Statement::FlushTable { table: names::own_table_name(input)? });
+    }
+    Err(input.unexpected("TABLE or ALL TABLES after FLUSH"))
 }
 
 /// `DESCRIBE t`

@@ -50,6 +50,12 @@ impl DeleteMarks {
         self.rows.contains(u32::from(row))
     }
 
+    /// The rows that are marked here and not there.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        Self { rows: &self.rows - &other.rows }
+    }
+
     /// How many rows are marked.
     #[must_use]
     pub fn len(&self) -> u64 {

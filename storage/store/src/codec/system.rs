@@ -234,3 +234,12 @@ pub fn flush_due(table: TableId) -> Bytes {
 pub fn flushes_due() -> Partition {
     all(DUE)
 }
+
+/// Whose schedule a key of [`flushes_due`] is.
+///
+/// # Errors
+/// [`StoreError::Corrupted`] when it is none.
+pub fn split_due_key(bytes: &[u8]) -> Result<TableId, StoreError> {
+    let id = bytes.strip_prefix(DUE.as_bytes()).and_then(|rest| rest.try_into().ok());
+    id.map(|id| TableId(u64::from_be_bytes(id))).ok_or_else(|| corrupted("flush schedule key", "not a table id"))
+}

@@ -15,7 +15,7 @@ use crate::codec::keys;
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::{RowHeader, encode_row};
 
-/// Rows, tombstones, the log entry and the partition's record; that record as it is then.
+/// Rows, tombstones, delete marks, the log entry and the partition's record; that record as it is then.
 pub(super) fn encode(
     partition: &PartitionId,
     changes: &Changes,
@@ -37,6 +37,7 @@ pub(super) fn encode(
         }
     }
     let Rows { mut batch, mut record, .. } = rows;
+    premises.marking.put(&mut batch, partition);
     if let Some(last) = seqs.last() {
         record.last_seq = *last;
         if changes.log {

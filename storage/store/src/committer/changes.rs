@@ -9,7 +9,9 @@ use kalamdb_sql::{Row, TableSchema};
 use super::Acknowledgement;
 use crate::StoreError;
 
-/// One row's change. Keys are encoded; rows are in the order of the schema's columns.
+/// One row's change. Keys are encoded; rows are in the order of the schema's columns. The row that a change leaves is
+/// hot, unless [`Changes::segments`] says in which segment it lies; then its stored bytes are those it would have
+/// if it were hot.
 #[derive(Debug, Clone)]
 pub enum RowChange {
     /// A new row; without a key it gets its `_seq` as row number.
@@ -47,6 +49,43 @@ pub enum RowChange {
     },
 }
 
+/// A row that lies in a segment, by the key it was found under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlushedRow {
+    /// Its encoded primary key, or its row number.
+    pub key: Vec<u8>,
+    /// The segment.
+    pub segment: u128,
+    /// Its position there.
+    pub row: u64,
+    /// What it is.
+    pub state: RowState,
+}
+
+/// Whether a stored row is there for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowState {
+    /// It is.
+    Live,
+    /// It is a tombstone: seen only where `_deleted` is named.
+    Deleted,
+}
+
+/// What a statement found in segments. The default is that of one that did not look, which is right for a partition
+/// that never had any, and for changes that put no row under a key of its own choice.
+///
+/// A statement that puts rows under keys has to look these keys up in the segments, at the snapshot whose
+/// generation it names here.
+#[derive(Debug, Clone, Default)]
+pub struct SegmentsRead {
+    /// The partition's manifest generation as the snapshot shows it
+    /// ([`PartitionRecord::manifest_generation`](crate::codec::partition::PartitionRecord)).
+    pub generation: u64,
+    /// Rows without a mark that were found in segments: each row that a change leaves there, and whatever lies there
+    /// under a key that a change puts a row under, tombstones too. Each key once.
+    pub rows: Vec<FlushedRow>,
+}
+
 /// All of a statement's changes in one partition.
 #[derive(Debug, Clone)]
 pub struct Changes {
@@ -58,6 +97,8 @@ pub struct Changes {
     pub log: bool,
     /// Microseconds since the epoch, for `_updated`.
     pub now: i64,
+    /// Which of the rows below lie in segments.
+    pub segments: SegmentsRead,
     /// The changes in order; no row is left by two of them, and none goes where another goes.
     pub rows: Vec<RowChange>,
 }

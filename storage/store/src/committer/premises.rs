@@ -6,7 +6,8 @@ use bytes::Bytes;
 use kalamdb_commons::{Error, ErrorCode, Family, Result, Seq};
 
 use super::PartitionId;
-use super::changes::{Changes, CommitError, RowChange};
+use super::changes::{Changes, CommitError, FlushedRow, RowChange, RowState};
+use super::flushed::{Before, Marking};
 use crate::backend::StorageBackend;
 use crate::codec::keys;
 use crate::codec::row::RowView;
@@ -27,14 +28,18 @@ pub(super) struct Premises<'a> {
     pub(super) coming: HashSet<&'a [u8]>,
     /// What those keys, and those that rows leave, hold now.
     pub(super) stored: HashMap<&'a [u8], Stored>,
+    /// What the statement marks in segments.
+    pub(super) marking: Marking,
 }
 
 /// Checks that the rows read are still those versions, and that no live row has a key that comes in.
-/// Keys are compared as the statement leaves them, so it may swap two.
+/// Keys are compared as the statement leaves them, so it may swap two. `generation` is the partition's manifest
+/// generation now.
 pub(super) async fn check<'a>(
     backend: &dyn StorageBackend,
     partition: &PartitionId,
     changes: &'a Changes,
+    generation: u64,
 ) -> Result<Premises<'a>, CommitError> {
     let mut leaving: HashMap<&[u8], Seq> = HashMap::new();
     let mut coming: HashSet<&[u8]> = HashSet::new();
@@ -58,20 +63,64 @@ pub(super) async fn check<'a>(
         }
     }
 
-    let arrivals = coming.iter().copied().filter(|key| !leaving.contains_key(key));
+    let arrives = |key: &[u8]| coming.contains(key) && !leaving.contains_key(key);
+    let arrivals: Vec<&[u8]> = coming.iter().copied().filter(|key| arrives(key)).collect();
+    let flushed = by_key(&changes.segments.rows)?;
+    // A flush since then may have put any of the keys into a segment.
+    let looks_up = !arrivals.is_empty() || !flushed.is_empty();
+    if looks_up && changes.segments.generation != generation {
+        return Err(CommitError::Stale);
+    }
     let keys: Vec<&[u8]> = leaving.keys().copied().chain(arrivals).collect();
     let stored = read_versions(backend, partition, &keys).await?;
     // A row that moved on comes first: read again, the statement may not meet the duplicate at all.
     let live = |key: &[u8]| stored.get(key).filter(|version| !version.deleted);
     for (key, read_seq) in &leaving {
-        if live(key).map(|version| version.seq) != Some(*read_seq) {
+        let holds = if flushed.contains_key(key) {
+            // A hot version, a tombstone too, came after the one in the segment.
+            !stored.contains_key(key)
+        } else {
+            live(key).map(|version| version.seq) == Some(*read_seq)
+        };
+        if !holds {
             return Err(CommitError::Stale);
         }
     }
-    if coming.iter().any(|key| !leaving.contains_key(key) && live(key).is_some()) {
+    let mut marking = Marking::default();
+    let mut duplicate = coming.iter().any(|key| arrives(key) && live(key).is_some());
+    if !flushed.is_empty() {
+        marking = Marking::read(backend, partition, &changes.segments.rows).await?;
+        for row in &changes.segments.rows {
+            let key = row.key.as_slice();
+            let before = marking.mark(row)?;
+            match (leaving.contains_key(key), row.state, before) {
+                (true, RowState::Live, Before::Unmarked) => {}
+                (true, RowState::Live, Before::Marked) => return Err(CommitError::Stale),
+                (true, RowState::Deleted, _) => {
+                    return Err(Error::internal("a statement changes a deleted row").into());
+                }
+                (false, _, _) if !coming.contains(key) => {
+                    return Err(Error::internal("a statement names a flushed row that it does not change").into());
+                }
+                (false, RowState::Live, Before::Unmarked) => duplicate = true,
+                // It was deleted, or taken by a row that is hot now.
+                (false, RowState::Live, Before::Marked) | (false, RowState::Deleted, _) => {}
+            }
+        }
+    }
+    if duplicate {
         return Err(duplicate_key().into());
     }
-    Ok(Premises { coming, stored })
+    Ok(Premises { coming, stored, marking })
+}
+
+fn by_key(rows: &[FlushedRow]) -> Result<HashMap<&[u8], &FlushedRow>, Error> {
+    let by_key: HashMap<&[u8], &FlushedRow> = rows.iter().map(|row| (row.key.as_slice(), row)).collect();
+    if by_key.len() == rows.len() {
+        Ok(by_key)
+    } else {
+        Err(Error::internal("a statement finds one key in two places of its segments"))
+    }
 }
 
 fn duplicate_key() -> Error {

@@ -51,7 +51,8 @@ impl WrittenSignal {
         }
     }
 
-    fn newest(&self) -> Ticket {
+    /// The newest write.
+    pub(super) fn newest(&self) -> Ticket {
         Ticket(self.newest.load(Ordering::SeqCst))
     }
 

@@ -3,7 +3,7 @@
 mod batches;
 mod concurrency;
 mod durability;
-mod fixture;
+pub(crate) mod fixture;
 mod gates;
 mod premises;
 mod sequence;

@@ -6,4 +6,6 @@ mod committer;
 mod conformance;
 mod directories;
 mod durability;
+mod flush;
+mod stores;
 mod support;

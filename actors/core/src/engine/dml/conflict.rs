@@ -53,7 +53,7 @@ pub(super) async fn resolve(
     }
     if target.schema().primary_key.is_empty() {
         let changes = keyed.iter().map(|(_, row)| RowChange::Insert { key: None, row: row.clone() }).collect();
-        return Ok(Prepared { changes, rows: keyed.into_iter().map(|(_, row)| row).collect(), base: None });
+        return Ok(Prepared { changes, rows: keyed.into_iter().map(|(_, row)| row).collect(), ..Prepared::default() });
     }
     let lookups: Vec<Vec<u8>> = keyed.iter().map(|(key, _)| key.clone()).collect();
     let stored = fetch(target, &lookups).await?;

@@ -35,7 +35,7 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
             // Twice only where they are asked for.
             let returned = if insert.returning.is_some() { rows.clone() } else { Vec::new() };
             let changes = rows.into_iter().map(|row| Ok(RowChange::Insert { key: key_of(target, &row)?, row }));
-            Prepared { changes: changes.collect::<Result<_>>()?, rows: returned, base: None }
+            Prepared { changes: changes.collect::<Result<_>>()?, rows: returned, ..Prepared::default() }
         }
     };
     if target.context.reads(target.partition) {

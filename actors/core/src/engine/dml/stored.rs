@@ -1,12 +1,13 @@
-//! Rows fetched by key from the statement's snapshot.
+//! Rows fetched by key from the statement's snapshot, hot ones and flushed ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use kalamdb_commons::{Error, Family, Result, SchemaVersion, Seq};
 use kalamdb_sql::Row;
 use kalamdb_store::codec::keys;
 use kalamdb_store::codec::row::{Projection, RowReader, RowView};
+use kalamdb_store::{RowChange, RowState, SegmentsRead};
 
 use super::Target;
 
@@ -27,10 +28,15 @@ pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<V
     let space = keys::rows_partition(target.partition.table, target.partition.user.as_ref());
     let mut readers: HashMap<SchemaVersion, (RowReader, Projection)> = HashMap::new();
     let mut rows = Vec::with_capacity(row_keys.len());
-    for chunk in row_keys.chunks(LOOKUP_ROWS) {
+    // Keys without anything hot; what is hot, a tombstone too, is newer than any segment.
+    let mut not_hot: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (at_chunk, chunk) in row_keys.chunks(LOOKUP_ROWS).enumerate() {
         let full: Vec<Bytes> = chunk.iter().map(|key| keys::row_key(&space, key)).collect();
-        for stored in target.context.snapshot()?.get_many(Family::Rows, &full).await? {
+        let found = target.context.snapshot()?.get_many(Family::Rows, &full).await?;
+        for (at, (key, stored)) in chunk.iter().zip(found).enumerate() {
             let Some(stored) = stored else {
+                // A key may be asked for more than once.
+                not_hot.entry(key).or_default().push(at_chunk * LOOKUP_ROWS + at);
                 rows.push(None);
                 continue;
             };
@@ -55,5 +61,53 @@ pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<V
             rows.push(Some(StoredRow { seq: header.seq, stored, row }));
         }
     }
+    if not_hot.is_empty() {
+        return Ok(rows);
+    }
+    let segments = target.context.segments(target.partition).await?;
+    if segments.is_empty() {
+        return Ok(rows);
+    }
+    let mut keys: Vec<&[u8]> = not_hot.keys().copied().collect();
+    keys.sort_unstable();
+    for found in segments.find(&target.context.search(target.entry, target.partition)?, &keys).await? {
+        if found.place.state != RowState::Live {
+            continue;
+        }
+        let row = StoredRow { seq: found.seq, stored: found.stored.into(), row: found.row };
+        for at in not_hot.get(found.place.key.as_slice()).into_iter().flatten() {
+            if let Some(place) = rows.get_mut(*at) {
+                *place = Some(row.clone());
+            }
+        }
+    }
     Ok(rows)
+}
+
+/// What lies in segments under the keys that changes leave or put rows under: a premise of their commit.
+pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) -> Result<SegmentsRead> {
+    if !target.context.sees_rows() {
+        // It did not look: right where there are no segments, and found out by the committer where there are.
+        return Ok(SegmentsRead::default());
+    }
+    let segments = target.context.segments(target.partition).await?;
+    let mut read = SegmentsRead { generation: segments.generation, rows: Vec::new() };
+    if segments.is_empty() {
+        return Ok(read);
+    }
+    let mut keys: BTreeSet<&[u8]> = BTreeSet::new();
+    for change in changes {
+        match change {
+            RowChange::Insert { key, .. } => keys.extend(key.as_deref()),
+            RowChange::Update { old_key, new_key, .. } => keys.extend([old_key.as_slice(), new_key.as_slice()]),
+            RowChange::Delete { key, .. } => {
+                keys.insert(key);
+            }
+        }
+    }
+    let keys: Vec<&[u8]> = keys.into_iter().collect();
+    if !keys.is_empty() {
+        read.rows = segments.locate(&target.context.search(target.entry, target.partition)?, &keys).await?;
+    }
+    Ok(read)
 }

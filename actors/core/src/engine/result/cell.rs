@@ -251,7 +251,8 @@ fn write_float<T: Copy + Into<f64> + serde::Serialize>(out: &mut Vec<u8>, number
     out.extend_from_slice(named.as_bytes());
 }
 
-fn timestamp(micros: i64) -> Result<String> {
+/// A moment as results show it.
+pub(crate) fn timestamp(micros: i64) -> Result<String> {
     let time = DateTime::from_timestamp_micros(micros).filter(|time| (0..=9999).contains(&time.year()));
     let time = time.ok_or_else(|| out_of_range("TIMESTAMP"))?;
     Ok(time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())

@@ -6,7 +6,9 @@ use kalamdb_store::codec::catalog::UserRecord;
 
 use super::super::context::StatementContext;
 use super::super::rows::RowColumn;
+use super::stored::StoredTable;
 use super::{INFORMATION_SCHEMA, SYSTEM, is_visible, text};
+use crate::segments::LOCAL_STORAGE;
 
 /// The catalog that tables of users are in, and the one of system tables.
 const CATALOG: &str = "kalamdb";
@@ -20,8 +22,15 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 4] =
-    [SystemTable::Namespaces, SystemTable::Tables, SystemTable::TableSchemas, SystemTable::Users];
+const SYSTEM_TABLES: [SystemTable; 7] = [
+    SystemTable::Namespaces,
+    SystemTable::Tables,
+    SystemTable::TableSchemas,
+    SystemTable::Storages,
+    SystemTable::Users,
+    SystemTable::Jobs,
+    SystemTable::Segments,
+];
 
 impl VirtualTable {
     pub(super) fn find(namespace: &str, name: &str) -> Option<Self> {
@@ -44,7 +53,19 @@ impl VirtualTable {
         all.into_iter()
     }
 
+    /// The table whose rows lie in the backend, if it is one.
+    pub(super) fn stored(self) -> Option<StoredTable> {
+        match self {
+            Self::System(SystemTable::Jobs) => Some(StoredTable::Jobs),
+            Self::System(SystemTable::Segments) => Some(StoredTable::Segments),
+            Self::System(_) | Self::InformationTables | Self::InformationColumns => None,
+        }
+    }
+
     pub(super) fn columns(self) -> Vec<RowColumn> {
+        if let Some(stored) = self.stored() {
+            return stored.columns();
+        }
         use ColumnType::{BigInt, Boolean, Int, Json, Text, Timestamp};
         let list: &[(&str, ColumnType, bool)] = match self {
             Self::System(SystemTable::Namespaces) => &[("namespace_id", Text, false), ("created_at", Timestamp, false)],
@@ -56,6 +77,13 @@ impl VirtualTable {
                 ("schema_version", Int, false),
                 ("options", Json, false),
                 ("created_at", Timestamp, false),
+            ],
+            Self::System(SystemTable::Storages) => &[
+                ("storage_name", Text, false),
+                ("storage_type", Text, false),
+                ("location", Text, false),
+                ("user_path_template", Text, false),
+                ("shared_path_template", Text, false),
             ],
             Self::System(SystemTable::Users) => &[
                 ("user_id", Text, false),
@@ -99,6 +127,7 @@ impl VirtualTable {
             Self::System(SystemTable::Namespaces) => namespaces(context),
             Self::System(SystemTable::Tables) => tables(context),
             Self::System(SystemTable::Users) => users(context),
+            Self::System(SystemTable::Storages) => storages(context),
             Self::System(_) => table_schemas(context),
             Self::InformationTables => information_tables(context),
             Self::InformationColumns => information_columns(context),
@@ -125,6 +154,18 @@ fn tables(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.catalog.tables.values().map(row).collect()
+}
+
+/// The one storage there is so far.
+fn storages(context: &StatementContext) -> Vec<Row> {
+    let settings = &context.runtime.settings().storage;
+    vec![vec![
+        text(LOCAL_STORAGE),
+        text("filesystem"),
+        text(&context.runtime.segments().local_root().display().to_string()),
+        text(&settings.user_path_template),
+        text(&settings.shared_path_template),
+    ]]
 }
 
 fn users(context: &StatementContext) -> Vec<Row> {

@@ -40,6 +40,7 @@ impl RootClient {
         let shared = &self.shared;
         takes_messages(self.actor.get_status())
             && shared.catalog.is_running()
+            && shared.flushes.is_running()
             && shared.sessions.is_running()
             && shared.housekeeper.is_running()
     }
@@ -64,15 +65,25 @@ impl RootClient {
         let (nodes, total) = self.sessions.nodes(if depth > 1 { limit } else { 0 });
         sessions.children = nodes;
         sessions.children_total = Some(total);
+        let mut flushes = shared.flushes.gauges().node("flushes", shared.flushes.status());
+        let catalog = shared.runtime.catalog();
+        let name_of = |table| {
+            let entry = catalog.tables.values().find(|entry| entry.id() == table);
+            entry.map(|entry| entry.definition.name.to_string())
+        };
+        let (nodes, total) = shared.flush_status.nodes(if depth > 1 { limit } else { 0 }, name_of);
+        flushes.children = nodes;
+        flushes.children_total = Some(total);
         root.children = vec![
             shared.catalog.gauges().node("catalog", shared.catalog.status()),
+            flushes,
             sessions,
             shared.housekeeper.gauges().node("housekeeper", shared.housekeeper.status()),
         ];
         root
     }
 
-    /// Stop order, steps 2 and 5 of the table: running statements, then the actors, children first.
+    /// Stop order, steps 2, 4 and 5 of the table: running statements, flushes, then the actors, children first.
     pub(in crate::tree) async fn stop(&self, deadline: Instant, report: &mut StopReport) {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::Release);
@@ -88,7 +99,12 @@ impl RootClient {
                 report.warnings.push(format!("{} statements had not ended", running.len()));
             }
         }
+        // What is hot is flushed, in the time that is left but for the end of the actors and the backend.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let client = shared.flush_client();
+        client.flush_everything(&shared.runtime, Instant::now() + left * 4 / 5, report).await;
         drain(shared.housekeeper.get(), "housekeeper", deadline, report).await;
+        drain(shared.flushes.get(), "flushes", deadline, report).await;
         drain(shared.sessions.get(), "sessions", deadline, report).await;
         drain(shared.catalog.get(), "catalog", deadline, report).await;
         drain(Some(self.actor.clone()), "root", deadline, report).await;

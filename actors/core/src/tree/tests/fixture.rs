@@ -31,6 +31,7 @@ impl Fixture {
     pub(super) async fn start_with(change: impl FnOnce(&mut Settings), narrow: impl FnOnce(&mut Bounds)) -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
+        settings.flush.default_rows = u64::MAX;
         change(&mut settings);
         Self::start_over(settings, BackendRegistry::standard(), narrow).await
     }
@@ -39,6 +40,7 @@ impl Fixture {
     pub(super) async fn start_on(machine: &Machine) -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = Machine::BACKEND.to_owned();
+        settings.flush.default_rows = u64::MAX;
         Self::start_over(settings, machine.registry(), |_| {}).await
     }
 

@@ -138,3 +138,13 @@ async fn statements_of_a_lost_session_keep_their_users_places() {
         fixture.is_whole().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flush_coordinator_at_a_tick() {
+    singleton_fails("flushes", "FlushCoordinator", "Tick").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_a_sweep() {
+    singleton_fails("housekeeper", "Housekeeper", "Sweep").await;
+}

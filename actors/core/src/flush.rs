@@ -1,0 +1,246 @@
+//! Flushing one table: hot rows become segments (ARCHITECTURE: the protocol is that of `Committer::begin_flush`).
+//!
+//! Works through the table's partitions in groups, so that what is in memory is bounded whatever the table's size is. Who
+//! flushes what, and when, is the `FlushCoordinator`'s affair. Whatever fails: rows that are not in a committed group are
+//! hot still, and files of one that was not committed are on the list of pending files.
+
+mod encode;
+mod sweep;
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kalamdb_commons::{Error, ErrorCode, Result, TableId};
+use kalamdb_segments::{SegmentPath, shard_of_partition};
+use kalamdb_store::codec::files::StoredFile;
+use kalamdb_store::codec::meta::LocalLocation;
+use kalamdb_store::manifest::PartitionWalk;
+use kalamdb_store::{
+    Acknowledgement, Batch, FlushError, HotRows, Lease, NewSegment, PartitionId, PendingFile, SegmentRows, location,
+};
+use ulid::Ulid;
+
+use crate::catalog::TableEntry;
+use crate::engine::{Runtime, Store, now_micros};
+use crate::segments::Destination;
+use encode::{Encoded, Target, encode};
+pub(crate) use sweep::{forget_old_jobs, sweep};
+
+/// Partitions of a group.
+const GROUP_PARTITIONS: usize = 256;
+/// Bytes of hot rows of a group, about: what it takes in memory while it is written.
+const GROUP_BYTES: u64 = 64 << 20;
+
+/// What a flush has done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Flushed {
+    pub(crate) rows: u64,
+    pub(crate) segments: u64,
+    pub(crate) location: String,
+}
+
+/// Flushes the rows that are hot when it begins, group by group; `done` is told after each.
+///
+/// # Errors
+/// [`ErrorCode::TableNotFound`] for a table that is gone; [`ErrorCode::StorageUnavailable`]; [`ErrorCode::Internal`]. What
+/// `done` was told stays done.
+///
+/// # Cancel safety
+/// Not safe: run it in a task that ends by itself.
+pub(crate) async fn flush_table(
+    runtime: &Arc<Runtime>,
+    table: TableId,
+    mut done: impl FnMut(&Flushed),
+) -> Result<Flushed> {
+    let store = runtime.store();
+    let entry = present(runtime, table)?;
+    let mut flushed = Flushed { location: runtime.segments().destination(&entry)?.location, ..Flushed::default() };
+    if store.committer.totals(table).buffered_rows == 0 {
+        return Ok(flushed);
+    }
+    ready_local(runtime, &store).await?;
+    let lease = store.committer.raise_lease(table, now_micros()).await?;
+    let snapshot = store.backend.snapshot().await?;
+    let mut walk = PartitionWalk::new(snapshot.as_ref(), table);
+    let mut group = Group::default();
+    while let Some(records) = walk.next_chunk().await? {
+        for (partition, record) in records {
+            if record.hot_rows + record.hot_tombstones == 0 {
+                continue;
+            }
+            group.bytes += record.hot_bytes;
+            group.partitions.push(partition);
+            group.rows.push(record.hot_rows + record.hot_tombstones);
+            if group.is_full() {
+                let result = flush_group(runtime, &store, &lease, std::mem::take(&mut group), &mut flushed).await;
+                // What was committed before an error is.
+                done(&flushed);
+                result?;
+            }
+        }
+    }
+    if !group.partitions.is_empty() {
+        let result = flush_group(runtime, &store, &lease, group, &mut flushed).await;
+        done(&flushed);
+        result?;
+    }
+    Ok(flushed)
+}
+
+/// Before the first segment there is: makes the directory of storage `local`, and writes down where it is. Later nothing
+/// makes it: one that is missing was moved or unmounted, and a new one in its place would hide its files.
+async fn ready_local(runtime: &Runtime, store: &Store) -> Result<()> {
+    if store.committer.all_totals().iter().any(|(_, totals)| totals.segments > 0) {
+        return Ok(());
+    }
+    runtime.segments().prepare_local().await?;
+    let path = runtime.segments().local_root().display().to_string();
+    let location = LocalLocation { path };
+    if location::local(store.backend.snapshot().await?.as_ref()).await?.as_ref() == Some(&location) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    location::put_local(&mut batch, &location);
+    store.committer.write_synced(batch).await
+}
+
+/// Partitions that become files together.
+#[derive(Debug, Default)]
+struct Group {
+    partitions: Vec<PartitionId>,
+    /// About how many rows each of them has.
+    rows: Vec<u64>,
+    bytes: u64,
+}
+
+impl Group {
+    fn is_full(&self) -> bool {
+        self.partitions.len() >= GROUP_PARTITIONS || self.bytes >= GROUP_BYTES
+    }
+}
+
+/// The table as the catalog has it now.
+fn present(runtime: &Runtime, table: TableId) -> Result<Arc<TableEntry>> {
+    let catalog = runtime.catalog();
+    let entry = catalog.tables.values().find(|entry| entry.id() == table);
+    entry.cloned().ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))
+}
+
+/// A file of a group on its way.
+struct Planned {
+    rows: HotRows,
+    expected_rows: u64,
+    segment_id: u128,
+    shard: String,
+    path: SegmentPath,
+}
+
+async fn flush_group(
+    runtime: &Arc<Runtime>,
+    store: &Arc<Store>,
+    lease: &Lease,
+    group: Group,
+    flushed: &mut Flushed,
+) -> Result<()> {
+    let readers = store.committer.begin_flush(lease, group.partitions).await.map_err(refused)?;
+    // After the snapshot of the readers: the catalog knows every version that their rows have.
+    let entry = present(runtime, lease.table())?;
+    let to = runtime.segments().destination(&entry)?;
+    let planned = readers.into_iter().zip(group.rows).map(|(rows, expected)| plan(&entry, &to, rows, expected));
+    let planned = planned.collect::<Result<Vec<_>>>()?;
+    let files =
+        planned.iter().map(|file| StoredFile { storage: to.storage.clone(), path: file.path.as_str().to_owned() });
+    let pending = store.committer.record_pending(lease, files.collect()).await.map_err(refused)?;
+
+    let files = Arc::new(to.files.begin_group());
+    let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let work = planned.into_iter().zip(pending).map(|(file, pending)| {
+        let (entry, files, lease) = (Arc::clone(&entry), Arc::clone(&files), lease.clone());
+        async move {
+            let Planned { mut rows, expected_rows, segment_id, shard, path } = file;
+            let to = Target { files, path, expected_rows, lease };
+            let encoded = encode(&entry, &mut rows, to).await?;
+            Ok::<_, Error>(encoded.zip(rows.cut()).map(|(encoded, rows)| Written {
+                pending,
+                rows,
+                segment: new_segment(&encoded, segment_id, shard),
+            }))
+        }
+    });
+    let written: Result<Vec<Option<Written>>> = stream::iter(work).buffered(at_once).try_collect().await;
+    let files = Arc::into_inner(files);
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => {
+            // Where another file of the group is still being written, the list of pending files has them all.
+            if let Some(files) = files {
+                files.abort().await;
+            }
+            return Err(error);
+        }
+    };
+    files.ok_or_else(|| Error::internal("a group of files is in use after its last one"))?.commit().await?;
+
+    let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
+    for file in written.into_iter().flatten() {
+        let mut guard = store.committer.begin(file.rows.partition().clone()).await;
+        // With the gate held: a dropped table takes no segment.
+        present(runtime, lease.table())?;
+        let commit = guard.commit_flush(lease, file.pending, file.segment, file.rows).await.map_err(refused)?;
+        drop(guard);
+        acknowledgements.extend(commit.acknowledgement);
+        flushed.rows += commit.rows;
+        flushed.segments += u64::from(commit.entry.is_some());
+    }
+    for acknowledgement in acknowledgements {
+        acknowledgement.wait().await?;
+    }
+    Ok(())
+}
+
+/// A file that has its bytes.
+struct Written {
+    pending: PendingFile,
+    rows: SegmentRows,
+    segment: NewSegment,
+}
+
+fn plan(entry: &TableEntry, to: &Destination, rows: HotRows, expected_rows: u64) -> Result<Planned> {
+    let name = &entry.definition.name;
+    let user = rows.partition().user.clone();
+    let shard = if to.template.has_shard() {
+        shard_of_partition(to.sharding.as_ref(), &name.table, user.as_ref())
+    } else {
+        String::new()
+    };
+    let segment_id = Ulid::new().0;
+    let values = kalamdb_segments::PathValues {
+        namespace: &name.namespace,
+        table: &name.table,
+        user: user.as_ref(),
+        shard: &shard,
+    };
+    let path = SegmentPath::new(&to.template, &values, segment_id)?;
+    Ok(Planned { rows, expected_rows, segment_id, shard, path })
+}
+
+fn new_segment(encoded: &Encoded, segment_id: u128, shard: String) -> NewSegment {
+    NewSegment {
+        segment_id,
+        shard,
+        bytes: encoded.bytes,
+        schema_version: encoded.schema_version,
+        created_at: now_micros(),
+        level: 0,
+    }
+}
+
+fn refused(error: FlushError) -> Error {
+    match error {
+        FlushError::Refused(error) => error,
+        FlushError::LeaseLost => {
+            Error::new(ErrorCode::Conflict, "another flush of the table has begun; this one has given up")
+        }
+        FlushError::Stale => Error::internal("a flush found what it read gone"),
+    }
+}

@@ -1,0 +1,137 @@
+//! Segments as the engine uses them: the storages they lie in, what of them is kept in memory, and one partition's
+//! segments as a statement sees them.
+//!
+//! What always holds: a statement reads the manifest at its own snapshot, with its generation pinned, so the files that
+//! the manifest names are there for as long as the statement is.
+
+mod partition;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kalamdb_commons::settings::StorageSettings;
+use kalamdb_commons::{Error, ErrorCode, PathTemplate, Result, TableType, UserId};
+use kalamdb_segments::{
+    KeyLayout, LocalStorage, OpenSegment, PartitionName, Segment, SegmentCache, SegmentStorage, ShardingStrategy,
+    sharding_strategy,
+};
+use kalamdb_store::PartitionId;
+use kalamdb_store::codec::manifest::ManifestEntry;
+
+pub(crate) use self::partition::{PartitionSegments, Search};
+use crate::catalog::TableEntry;
+
+/// The storage that always exists.
+pub(crate) const LOCAL_STORAGE: &str = "local";
+
+/// Of `storage.memory`, what footers and filters of segments may take: an eighth, beside what the backend takes.
+const CACHE_SHARE: u64 = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SegmentStores {
+    local: Arc<dyn SegmentStorage>,
+    local_files: Arc<LocalStorage>,
+    local_root: PathBuf,
+    cache: SegmentCache,
+    user_template: String,
+    shared_template: String,
+}
+
+/// Where a table's new segments go.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    /// The storage's name.
+    pub(crate) storage: String,
+    pub(crate) files: Arc<dyn SegmentStorage>,
+    /// What people are told.
+    pub(crate) location: String,
+    pub(crate) template: PathTemplate,
+    pub(crate) sharding: Arc<dyn ShardingStrategy>,
+}
+
+impl SegmentStores {
+    /// The storages of a server with these settings; touches nothing.
+    pub(crate) fn new(settings: &StorageSettings) -> Result<Self> {
+        let local_root = std::path::absolute(&settings.default_location).map_err(Error::internal)?;
+        let local_files = Arc::new(LocalStorage::new(&local_root));
+        Ok(Self {
+            local: Arc::clone(&local_files) as Arc<dyn SegmentStorage>,
+            local_files,
+            local_root,
+            cache: SegmentCache::new(settings.memory / CACHE_SHARE),
+            user_template: settings.user_path_template.clone(),
+            shared_template: settings.shared_path_template.clone(),
+        })
+    }
+
+    /// Makes the directory of storage `local`, if it is missing, and finds out whether it can be written.
+    pub(crate) async fn prepare_local(&self) -> Result<()> {
+        Ok(self.local_files.prepare().await?)
+    }
+
+    /// Where storage `local` is.
+    pub(crate) fn local_root(&self) -> &Path {
+        &self.local_root
+    }
+
+    /// A storage by its name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageNotFound`].
+    pub(crate) fn storage(&self, name: &str) -> Result<&Arc<dyn SegmentStorage>> {
+        if name == LOCAL_STORAGE {
+            return Ok(&self.local);
+        }
+        Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{name}' does not exist.")))
+    }
+
+    /// Forgets what is kept of a segment whose file is going to be deleted.
+    pub(crate) fn forget(&self, segment_id: u128) {
+        self.cache.forget(segment_id);
+    }
+
+    /// Where a table's options send its new segments.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageNotFound`], [`ErrorCode::InvalidOption`].
+    pub(crate) fn destination(&self, entry: &TableEntry) -> Result<Destination> {
+        let options = &entry.definition.options;
+        let storage = options.storage.clone().unwrap_or_else(|| LOCAL_STORAGE.to_owned());
+        let files = Arc::clone(self.storage(&storage)?);
+        let default = match entry.table_type() {
+            TableType::User | TableType::Stream => &self.user_template,
+            TableType::Shared => &self.shared_template,
+        };
+        let template = options.path_template.as_ref().unwrap_or(default);
+        Ok(Destination {
+            files,
+            location: self.local_root.display().to_string(),
+            template: PathTemplate::parse(template, entry.table_type())?,
+            sharding: sharding_strategy(options.sharding.as_deref())?,
+            storage,
+        })
+    }
+
+    /// Opens one of a partition's segments.
+    ///
+    /// # Errors
+    /// [`ErrorCode::DataCorrupted`] naming a segment whose file is not it; [`ErrorCode::StorageUnavailable`].
+    pub(crate) async fn segment(
+        &self,
+        entry: &TableEntry,
+        partition: &PartitionId,
+        manifest: &ManifestEntry,
+    ) -> Result<Segment> {
+        let name = partition_name(entry, partition.user.clone());
+        let key = KeyLayout::new(&entry.schema)?;
+        let open = OpenSegment { storage: self.storage(&manifest.storage)?, manifest, partition: &name, key: &key };
+        Ok(self.cache.open(open).await?)
+    }
+}
+
+/// A partition as its files name it.
+pub(crate) fn partition_name(entry: &TableEntry, user: Option<UserId>) -> PartitionName {
+    let name = &entry.definition.name;
+    PartitionName { namespace: name.namespace.clone(), table: name.table.clone(), user }
+}

@@ -1,0 +1,205 @@
+//! Where keys are in a segment: bounds and bloom filters in memory first, then the pages that are left.
+//!
+//! What always holds: a key that is in the file is found; one that is not found is not there.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use futures::TryStreamExt as _;
+use kalamdb_sql::Value;
+
+use crate::bloom::Probe;
+use crate::error::{Result, SegmentError};
+use crate::key::KeyColumns;
+use crate::marks::RowRanges;
+use crate::projection::SegmentProjection;
+use crate::segment::{DEFAULT_BATCH_ROWS, Segment};
+
+/// Where keys are, and what it took to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lookup {
+    /// For each key its row's place in the file, marked or not; none where the file does not have it.
+    pub positions: Vec<Option<u64>>,
+    /// What it took.
+    pub work: LookupWork,
+}
+
+/// What a lookup did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LookupWork {
+    /// Keys outside the bounds of every page.
+    pub keys_out_of_range: u64,
+    /// Keys that a bloom filter knew to be absent.
+    pub keys_rejected_by_bloom: u64,
+    /// Pages read.
+    pub pages_read: u64,
+    /// Bytes of them.
+    pub bytes_read: u64,
+}
+
+/// A key that may be in the file.
+struct Candidate<'a> {
+    key: &'a [u8],
+    /// Its place among the keys asked for.
+    at: usize,
+    rows: Range<u64>,
+}
+
+impl Segment {
+    /// Looks for encoded keys (row numbers, in a table without primary key).
+    ///
+    /// # Errors
+    /// [`SegmentError::Misused`] for bytes that are no key of the table, else as for a scan.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn find(&self, keys: &[&[u8]]) -> Result<Lookup> {
+        let mut lookup = Lookup { positions: vec![None; keys.len()], work: LookupWork::default() };
+        let mut candidates = Vec::new();
+        for (at, key) in keys.iter().copied().enumerate() {
+            let rows = self.loaded.zones.rows_of(key);
+            if rows.is_empty() {
+                lookup.work.keys_out_of_range += 1;
+                continue;
+            }
+            let values = self.loaded.layout.values(key)?;
+            let rows = self.rows_past_blooms(&values, rows);
+            if rows.is_empty() {
+                lookup.work.keys_rejected_by_bloom += 1;
+                continue;
+            }
+            candidates.push(Candidate { key, at, rows });
+        }
+        if candidates.is_empty() {
+            return Ok(lookup);
+        }
+        let ranges = RowRanges::new(candidates.iter().map(|candidate| candidate.rows.clone()).collect());
+        let projection = KeyPages::projection(self)?;
+        let (stream, counters) = self.read_rows(&ranges, &projection, DEFAULT_BATCH_ROWS, None)?;
+        let pages = KeyPages::new(self, &ranges, &stream.try_collect::<Vec<_>>().await?)?;
+        lookup.work.pages_read += counters.ranges();
+        lookup.work.bytes_read += counters.bytes();
+        for candidate in candidates {
+            let position = pages.position(&candidate).map_err(|message| self.damaged(message))?;
+            if let Some(place) = lookup.positions.get_mut(candidate.at) {
+                *place = position;
+            }
+        }
+        Ok(lookup)
+    }
+
+    /// Reads rows by their places, each once, in ascending order.
+    ///
+    /// # Errors
+    /// [`SegmentError::Misused`] for a place past the end, else as for a scan.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn fetch(&self, positions: &[u64], projection: &Arc<SegmentProjection>) -> Result<RecordBatch> {
+        if let Some(past) = positions.iter().find(|position| **position >= self.rows()) {
+            return Err(SegmentError::Misused(format!("row {past} of a segment of {}", self.rows())));
+        }
+        let bound = self.bind(projection)?;
+        let ranges = RowRanges::new(positions.iter().map(|position| *position..*position + 1).collect());
+        let (stream, _) = self.read_rows(&ranges, &bound, DEFAULT_BATCH_ROWS, None)?;
+        let batches: Vec<_> = stream.try_collect().await?;
+        match batches.as_slice() {
+            [only] => Ok(only.clone()),
+            several => Ok(concat_batches(projection.schema(), several)?),
+        }
+    }
+
+    /// Takes away the rows of row groups whose filters do not know the key.
+    fn rows_past_blooms(&self, values: &[Value], rows: Range<u64>) -> Range<u64> {
+        let loaded = &self.loaded;
+        let schema = loaded.metadata.file_metadata().schema_descr();
+        let mut probes: Option<Vec<Option<Probe>>> = None;
+        let mut left: Option<Range<u64>> = None;
+        for (blooms, borders) in loaded.blooms.iter().zip(loaded.row_group_starts.windows(2)) {
+            let &[start, end] = borders else { continue };
+            let here = rows.start.max(start)..rows.end.min(end);
+            if here.is_empty() {
+                continue;
+            }
+            let probes = probes.get_or_insert_with(|| {
+                let leaves = loaded.layout.parts().iter().zip(&loaded.key_leaves).zip(values);
+                leaves
+                    .map(|((part, leaf), value)| {
+                        let column = schema.column(*leaf);
+                        Probe::new(part.kind, value, column.physical_type(), column.type_length())
+                    })
+                    .collect()
+            });
+            let may_be_here = blooms.iter().zip(probes.iter()).all(|(filter, probe)| match (filter, probe) {
+                (Some(filter), Some(probe)) => probe.may_be_in(filter),
+                (None, _) | (_, None) => true,
+            });
+            if may_be_here {
+                left = Some(left.map_or(here.start, |before: Range<u64>| before.start)..here.end);
+            }
+        }
+        left.unwrap_or(0..0)
+    }
+}
+
+/// The keys of some rows, decoded.
+struct KeyPages {
+    keys: KeyColumns,
+    /// First row of each stretch in the file, and where it begins here.
+    stretches: BTreeMap<u64, usize>,
+}
+
+impl KeyPages {
+    fn projection(segment: &Segment) -> Result<crate::projection::BoundProjection> {
+        let loaded = &segment.loaded;
+        SegmentProjection::of_key(&loaded.layout)
+            .bind(&loaded.leaves, loaded.columns.schema())
+            .map_err(|message| segment.damaged(message))
+    }
+
+    fn new(segment: &Segment, ranges: &RowRanges, batches: &[RecordBatch]) -> Result<Self> {
+        let columns = match batches {
+            [only] => only.columns().to_vec(),
+            [] => Vec::new(),
+            [first, ..] => concat_batches(&first.schema(), batches)?.columns().to_vec(),
+        };
+        let mut stretches = BTreeMap::new();
+        let mut rows = 0;
+        for range in ranges.as_slice() {
+            stretches.insert(range.start, rows);
+            rows +=
+                usize::try_from(range.end - range.start).map_err(|error| SegmentError::Misused(error.to_string()))?;
+        }
+        let keys = KeyColumns::new(&segment.loaded.layout, &columns).map_err(|message| segment.damaged(message))?;
+        if keys.rows() != rows {
+            return Err(segment.damaged(format!("{} keys where {rows} were read", keys.rows())));
+        }
+        Ok(Self { keys, stretches })
+    }
+
+    /// Where the key is in the file; `Err` says what is wrong with the keys there.
+    fn position(&self, candidate: &Candidate<'_>) -> std::result::Result<Option<u64>, String> {
+        let Some((first, place)) = self.stretches.range(..=candidate.rows.start).next_back() else { return Ok(None) };
+        let offset =
+            |row: u64| usize::try_from(row - first).map(|rows| place + rows).map_err(|error| error.to_string());
+        let (mut low, mut high) = (offset(candidate.rows.start)?, offset(candidate.rows.end)?);
+        let mut found = Vec::with_capacity(candidate.key.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            found.clear();
+            self.keys.encode(middle, &mut found)?;
+            match found.as_slice().cmp(candidate.key) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(Some(first + (middle - place) as u64)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use kalamdb_sql::{ColumnType, TableSchema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::strategies::table_with_rows;
+use crate::testing::{Stored, TestRow, everything, rows_of, table, whole};
+
+fn big_table() -> (TableSchema, Vec<TestRow>) {
+    let table = table(&[("id", ColumnType::BigInt), ("text", ColumnType::Text)], 1);
+    // Even ids alone, in more than one row group.
+    let rows = (0..200_000)
+        .map(|number| TestRow::new(number + 1, vec![Value::BigInt(number * 2), Value::Text(format!("text {number}"))]))
+        .collect();
+    (table, rows)
+}
+
+#[tokio::test]
+async fn present_keys_are_found_and_absent_ones_read_nothing() {
+    let (table, rows) = big_table();
+    let stored = Stored::new(&table, &rows).await;
+    let segment = stored.open().await.expect("opened");
+    assert!(segment.metadata().num_row_groups() > 1);
+    let mut absent = LookupWork::default();
+    for number in (0..200_000).step_by(997) {
+        let key = rows[number].key(&table);
+        let found = segment.find(&[&key]).await.expect("looked up");
+        assert_eq!(found.positions, [Some(number as u64)]);
+        assert_eq!(found.work.pages_read, 1, "one page of the key's column");
+        let row = segment.fetch(&[number as u64], &everything(&table)).await.expect("fetched");
+        assert_eq!(rows_of(&table, &row), [whole(&rows[number])]);
+
+        let missing = TestRow::new(1, vec![Value::BigInt(number as i64 * 2 + 1), Value::Null]).key(&table);
+        let found = segment.find(&[&missing]).await.expect("looked up");
+        assert_eq!(found.positions, [None]);
+        absent.keys_rejected_by_bloom += found.work.keys_rejected_by_bloom;
+        absent.pages_read += found.work.pages_read;
+    }
+    assert!(absent.keys_rejected_by_bloom >= 195, "{absent:?}");
+    assert!(absent.pages_read <= 6, "{absent:?}");
+    for outside in [-1, 400_000] {
+        let key = TestRow::new(1, vec![Value::BigInt(outside), Value::Null]).key(&table);
+        let found = segment.find(&[&key]).await.expect("looked up");
+        assert_eq!((found.positions, found.work.pages_read), (vec![None], 0));
+    }
+}
+
+#[tokio::test]
+async fn many_keys_are_looked_up_at_once() {
+    let (table, rows) = big_table();
+    let stored = Stored::new(&table, &rows).await;
+    let segment = stored.open().await.expect("opened");
+    let wanted: Vec<usize> = (0..200_000).step_by(1013).rev().collect();
+    let mut keys: Vec<Vec<u8>> = wanted.iter().map(|at| rows[*at].key(&table)).collect();
+    keys.push(TestRow::new(1, vec![Value::BigInt(77_777), Value::Null]).key(&table));
+    keys.push(keys[3].clone());
+    let borrowed: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let found = segment.find(&borrowed).await.expect("looked up");
+    let mut expected: Vec<Option<u64>> = wanted.iter().map(|at| Some(*at as u64)).collect();
+    expected.push(None);
+    expected.push(expected[3]);
+    assert_eq!(found.positions, expected);
+    assert!(found.work.pages_read <= 198, "{:?}", found.work);
+
+    let positions: Vec<u64> = wanted.iter().map(|at| *at as u64).collect();
+    let fetched = segment.fetch(&positions, &everything(&table)).await.expect("fetched");
+    let ascending: Vec<_> = wanted.iter().rev().map(|at| whole(&rows[*at])).collect();
+    assert_eq!(rows_of(&table, &fetched), ascending);
+    assert!(segment.fetch(&[200_000], &everything(&table)).await.is_err());
+    assert_eq!(segment.fetch(&[], &everything(&table)).await.expect("nothing").num_rows(), 0);
+    assert_eq!(segment.find(&[]).await.expect("nothing"), Lookup::default());
+    assert!(
+        segment.find(&[b"no key"]).await.is_err()
+            || segment.find(&[b"no key"]).await.expect("out of range").positions == [None]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_there_is_found_and_nothing_else((table, rows) in table_with_rows(60), keep in any::<u64>()) {
+        // Some rows are written; the others' keys are absent, whatever their types are.
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            rows.into_iter().enumerate().partition(|(at, _)| *at == 0 || keep >> (at % 64) & 1 == 1);
+        let inside: Vec<TestRow> = inside.into_iter().map(|(_, row)| row).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let stored = Stored::new(&table, &inside).await;
+            let segment = stored.open().await.expect("opened");
+            let keys: Vec<Vec<u8>> =
+                inside.iter().chain(outside.iter().map(|(_, row)| row)).map(|row| row.key(&table)).collect();
+            let borrowed: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            let expected: Vec<Option<u64>> =
+                (0..keys.len()).map(|at| (at < inside.len()).then_some(at as u64)).collect();
+            assert_eq!(segment.find(&borrowed).await.expect("looked up").positions, expected);
+            for (key, expected) in borrowed.iter().zip(&expected) {
+                assert_eq!(segment.find(&[key]).await.expect("looked up").positions, [*expected]);
+            }
+        });
+    }
+}

@@ -1,0 +1,159 @@
+//! Which rows of a segment are deleted, and which rows are left to read.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use kalamdb_store::codec::keys::ROWS_PER_CONTAINER;
+use kalamdb_store::codec::marks::DeleteMarks;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+use crate::error::{Result, SegmentError};
+
+/// The delete marks of one segment, container by container.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SegmentMarks {
+    containers: BTreeMap<u32, DeleteMarks>,
+}
+
+impl SegmentMarks {
+    /// Whether a row, counted from 0 in the whole file, is marked.
+    #[must_use]
+    pub fn contains(&self, row: u64) -> bool {
+        DeleteMarks::locate(row)
+            .is_some_and(|(container, row)| self.containers.get(&container).is_some_and(|marks| marks.contains(row)))
+    }
+
+    /// Whether no row is marked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.containers.values().all(DeleteMarks::is_empty)
+    }
+
+    /// How many rows are marked.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.containers.values().map(DeleteMarks::len).sum()
+    }
+
+    /// The marked rows as ranges, ascending.
+    fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.containers.iter().flat_map(|(container, marks)| {
+            let base = u64::from(*container) * ROWS_PER_CONTAINER;
+            marks.ranges().map(move |(first, last)| base + u64::from(first)..base + u64::from(last) + 1)
+        })
+    }
+}
+
+impl FromIterator<(u32, DeleteMarks)> for SegmentMarks {
+    fn from_iter<I: IntoIterator<Item = (u32, DeleteMarks)>>(containers: I) -> Self {
+        Self { containers: containers.into_iter().collect() }
+    }
+}
+
+/// Rows to read: ascending ranges that neither touch nor overlap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RowRanges(Vec<Range<u64>>);
+
+impl RowRanges {
+    /// Takes ranges in any order.
+    pub(crate) fn new(mut ranges: Vec<Range<u64>>) -> Self {
+        ranges.retain(|range| !range.is_empty());
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        Self(merged)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Range<u64>] {
+        &self.0
+    }
+
+    /// How many rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// The rows without the marked ones.
+    pub(crate) fn without(&self, marks: &SegmentMarks) -> Self {
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut marked = marks.ranges().peekable();
+        for range in &self.0 {
+            let mut start = range.start;
+            while let Some(hole) = marked.peek() {
+                if hole.start >= range.end {
+                    break;
+                }
+                if start < hole.start {
+                    left.push(start..hole.start);
+                }
+                start = start.max(hole.end);
+                if hole.end > range.end {
+                    break;
+                }
+                marked.next();
+            }
+            if start < range.end {
+                left.push(start..range.end);
+            }
+        }
+        Self(left)
+    }
+}
+
+/// Rows to read as the Parquet reader wants them: the row groups that hold any, and among their rows the selected ones; no
+/// selection where that is all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowGroupSelection {
+    /// Numbers of the row groups, ascending.
+    pub row_groups: Vec<usize>,
+    /// Among the rows of these row groups, one after the other.
+    pub selection: Option<RowSelection>,
+}
+
+impl RowGroupSelection {
+    /// `starts` are the first rows of the row groups, and the number of rows of the file.
+    pub(crate) fn new(ranges: &RowRanges, starts: &[u64]) -> Result<Self> {
+        let mut row_groups = Vec::new();
+        let mut selectors = Vec::new();
+        let mut rest = ranges.0.iter().cloned().peekable();
+        for (number, borders) in starts.windows(2).enumerate() {
+            let &[start, end] = borders else { continue };
+            let mut at = start;
+            let before = selectors.len();
+            while let Some(range) = rest.peek_mut().filter(|range| range.start < end) {
+                let until = range.end.min(end);
+                push(&mut selectors, at, range.start, false)?;
+                push(&mut selectors, range.start, until, true)?;
+                at = until;
+                if range.end > end {
+                    range.start = end;
+                    break;
+                }
+                rest.next();
+            }
+            if selectors.len() > before {
+                row_groups.push(number);
+                push(&mut selectors, at, end, false)?;
+            }
+        }
+        let is_whole = selectors.iter().all(|selector: &RowSelector| !selector.skip);
+        Ok(Self { row_groups, selection: (!is_whole).then(|| RowSelection::from(selectors)) })
+    }
+}
+
+fn push(selectors: &mut Vec<RowSelector>, from: u64, to: u64, selected: bool) -> Result<()> {
+    let rows = usize::try_from(to.saturating_sub(from))
+        .map_err(|_| SegmentError::Misused("more rows than memory has bytes".to_owned()))?;
+    if rows > 0 {
+        selectors.push(if selected { RowSelector::select(rows) } else { RowSelector::skip(rows) });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

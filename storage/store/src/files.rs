@@ -1,0 +1,85 @@
+//! The lists of files on their way in and out: pending ones and garbage, read at a snapshot.
+//!
+//! They are written by the committer: a file is recorded before it exists, and the record goes with the batch by
+//! which a manifest, or the other list, names the file.
+
+use kalamdb_commons::{Family, Result, TableId};
+
+use crate::backend::{Batch, Snapshot};
+use crate::codec::files::{GarbageEntry, PendingFiles};
+use crate::codec::system;
+use crate::read::Chunks;
+
+/// Files that were about to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRecord {
+    /// For which table.
+    pub table: TableId,
+    /// Which of the records made under its lease.
+    pub number: u32,
+    /// Under which lease, and which files.
+    pub pending: PendingFiles,
+}
+
+/// A file that no manifest names any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GarbageRecord {
+    /// The first manifest generation that does not name it.
+    pub generation: u64,
+    /// The segment it was.
+    pub segment: u128,
+    /// The file.
+    pub entry: GarbageEntry,
+}
+
+/// All pending files, table by table.
+///
+/// # Errors
+/// When the backend cannot be read, or a record does not decode.
+pub async fn pending(snapshot: &dyn Snapshot) -> Result<Vec<PendingRecord>> {
+    let mut records = Vec::new();
+    let mut chunks = Chunks::new(snapshot, system::all_pending_files().range());
+    while let Some(chunk) = chunks.next().await? {
+        for (key, value) in chunk {
+            let (table, _, number) = system::split_pending_key(&key)?;
+            records.push(PendingRecord { table, number, pending: PendingFiles::decode(&value)? });
+        }
+    }
+    Ok(records)
+}
+
+/// The oldest garbage, at most so many entries.
+///
+/// # Errors
+/// When the backend cannot be read, or an entry does not decode.
+pub async fn garbage(snapshot: &dyn Snapshot, limit: usize) -> Result<Vec<GarbageRecord>> {
+    let mut records = Vec::new();
+    let mut chunks = Chunks::new(snapshot, system::all_garbage().range());
+    while records.len() < limit
+        && let Some(chunk) = chunks.next().await?
+    {
+        for (key, value) in chunk.into_iter().take(limit - records.len()) {
+            let (generation, segment) = system::split_garbage_key(&key)?;
+            records.push(GarbageRecord { generation, segment, entry: GarbageEntry::decode(&value)? });
+        }
+    }
+    Ok(records)
+}
+
+pub(crate) fn put_pending(batch: &mut Batch, record: &PendingRecord) {
+    let key = system::pending_files(record.table, record.pending.lease_generation, record.number);
+    batch.put(Family::System, key, record.pending.encode());
+}
+
+pub(crate) fn delete_pending(batch: &mut Batch, record: &PendingRecord) {
+    let key = system::pending_files(record.table, record.pending.lease_generation, record.number);
+    batch.delete(Family::System, key);
+}
+
+pub(crate) fn put_garbage(batch: &mut Batch, generation: u64, segment: u128, encoded: Vec<u8>) {
+    batch.put(Family::System, system::garbage(generation, segment), encoded);
+}
+
+pub(crate) fn delete_garbage(batch: &mut Batch, record: &GarbageRecord) {
+    batch.delete(Family::System, system::garbage(record.generation, record.segment));
+}
