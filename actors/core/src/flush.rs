@@ -30,6 +30,8 @@ pub(crate) use sweep::{forget_old_jobs, sweep};
 const GROUP_PARTITIONS: usize = 256;
 /// Bytes of hot rows of a group, about: what it takes in memory while it is written.
 const GROUP_BYTES: u64 = 64 << 20;
+/// Partitions that may fail before a flush gives up the rest: it is not they then.
+const MOST_FAILED: usize = 8;
 
 /// What a flush has done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,28 +65,71 @@ pub(crate) async fn flush_table(
     let snapshot = store.backend.snapshot().await?;
     let mut walk = PartitionWalk::new(snapshot.as_ref(), table);
     let mut group = Group::default();
+    let mut failed = Failed::default();
     while let Some(records) = walk.next_chunk().await? {
         for (partition, record) in records {
             if record.hot_rows + record.hot_tombstones == 0 {
                 continue;
             }
             group.bytes += record.hot_bytes;
-            group.partitions.push(partition);
-            group.rows.push(record.hot_rows + record.hot_tombstones);
+            group.partitions.push((partition, record.hot_rows + record.hot_tombstones));
             if group.is_full() {
-                let result = flush_group(runtime, &store, &lease, std::mem::take(&mut group), &mut flushed).await;
+                let group = std::mem::take(&mut group).partitions;
+                let result = flush_what_can(runtime, &store, &lease, group, &mut flushed, &mut failed).await;
                 // What was committed before an error is.
                 done(&flushed);
                 result?;
             }
         }
     }
-    if !group.partitions.is_empty() {
-        let result = flush_group(runtime, &store, &lease, group, &mut flushed).await;
-        done(&flushed);
-        result?;
+    let result = flush_what_can(runtime, &store, &lease, group.partitions, &mut flushed, &mut failed).await;
+    done(&flushed);
+    result?;
+    failed.first.map_or(Ok(flushed), Err)
+}
+
+/// Partitions that could not be flushed by themselves either.
+#[derive(Debug, Default)]
+struct Failed {
+    partitions: usize,
+    first: Option<Error>,
+}
+
+/// Flushes a group; where that fails, partition by partition, so that one that cannot be flushed keeps no other.
+async fn flush_what_can(
+    runtime: &Arc<Runtime>,
+    store: &Arc<Store>,
+    lease: &Lease,
+    group: Vec<(PartitionId, u64)>,
+    flushed: &mut Flushed,
+    failed: &mut Failed,
+) -> Result<()> {
+    if group.is_empty() {
+        return Ok(());
     }
-    Ok(flushed)
+    let error = match flush_group(runtime, store, lease, group.clone(), flushed).await {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let alone = group.len() == 1;
+    if store.has_failed() || present(runtime, lease.table()).is_err() {
+        return Err(error);
+    }
+    tracing::warn!(table = %lease.table(), partitions = group.len(), %error, "a group was not flushed");
+    let mut error = Some(error);
+    for single in group {
+        let result = match error.take().filter(|_| alone) {
+            Some(error) => Err(error),
+            None => flush_group(runtime, store, lease, vec![single], flushed).await,
+        };
+        let Err(error) = result else { continue };
+        failed.partitions += 1;
+        if failed.partitions >= MOST_FAILED || store.has_failed() || present(runtime, lease.table()).is_err() {
+            return Err(failed.first.take().unwrap_or(error));
+        }
+        failed.first.get_or_insert(error);
+    }
+    Ok(())
 }
 
 /// Before the first segment there is: makes the directory of storage `local`, and writes down where it is. Later nothing
@@ -107,9 +152,8 @@ async fn ready_local(runtime: &Runtime, store: &Store) -> Result<()> {
 /// Partitions that become files together.
 #[derive(Debug, Default)]
 struct Group {
-    partitions: Vec<PartitionId>,
-    /// About how many rows each of them has.
-    rows: Vec<u64>,
+    /// Each with the number of its rows, about.
+    partitions: Vec<(PartitionId, u64)>,
     bytes: u64,
 }
 
@@ -139,14 +183,15 @@ async fn flush_group(
     runtime: &Arc<Runtime>,
     store: &Arc<Store>,
     lease: &Lease,
-    group: Group,
+    group: Vec<(PartitionId, u64)>,
     flushed: &mut Flushed,
 ) -> Result<()> {
-    let readers = store.committer.begin_flush(lease, group.partitions).await.map_err(refused)?;
+    let (partitions, rows): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    let readers = store.committer.begin_flush(lease, partitions).await.map_err(refused)?;
     // After the snapshot of the readers: the catalog knows every version that their rows have.
     let entry = present(runtime, lease.table())?;
     let to = runtime.segments().destination(&entry)?;
-    let planned = readers.into_iter().zip(group.rows).map(|(rows, expected)| plan(&entry, &to, rows, expected));
+    let planned = readers.into_iter().zip(rows).map(|(rows, expected)| plan(&entry, &to, rows, expected));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let files =
         planned.iter().map(|file| StoredFile { storage: to.storage.clone(), path: file.path.as_str().to_owned() });
@@ -239,7 +284,7 @@ fn refused(error: FlushError) -> Error {
     match error {
         FlushError::Refused(error) => error,
         FlushError::LeaseLost => {
-            Error::new(ErrorCode::Conflict, "another flush of the table has begun; this one has given up")
+            Error::new(ErrorCode::StorageUnavailable, "another flush of the table has taken the place of this one")
         }
         FlushError::Stale => Error::internal("a flush found what it read gone"),
     }

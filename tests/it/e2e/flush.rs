@@ -391,3 +391,39 @@ async fn a_storage_that_fails_loses_nothing() {
     assert_eq!(flush(&admin, "t").await["status"], json!("flushed"));
     assert_eq!(admin.sql("SELECT count(*) FROM t").await.success().number(), 3);
 }
+
+/// The storage is well but for one user's directory: everybody else's rows are flushed all the same.
+#[tokio::test]
+async fn one_partition_that_cannot_be_flushed_keeps_no_other() {
+    let server = BinaryServer::start().await;
+    let admin = server.admin();
+    admin.sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY)").await.ok();
+    let users = ["ann", "bob", "cora"].map(|user| admin.as_user(user));
+    users[0].sql("INSERT INTO t VALUES (1)").await.ok();
+    flush(&admin, "t").await;
+    let storage = server.dir().join("storage");
+    let file = files(&storage).pop().expect("a file of ann's");
+    let of_ann = file.ancestors().find(|path| path.ends_with("ann")).expect("ann's directory");
+    let of_bob = of_ann.with_file_name("bob");
+    std::fs::write(&of_bob, "in the way").expect("written");
+
+    for user in &users {
+        user.sql("INSERT INTO t VALUES (2)").await.ok();
+    }
+    admin.sql("FLUSH TABLE t").await.fails(507, "STORAGE_UNAVAILABLE");
+    let stats = admin.sql("SHOW TABLE STATS t").await.success().rows()[0].clone();
+    assert_eq!((&stats["buffered_rows"], &stats["segments"]), (&json!(1), &json!(3)), "{stats}");
+    let counts = async || {
+        let mut counts = Vec::new();
+        for user in &users {
+            counts.push(user.sql("SELECT count(*) FROM t").await.success().number());
+        }
+        counts
+    };
+    assert_eq!(counts().await, [2, 1, 1]);
+    std::fs::remove_file(&of_bob).expect("removed");
+    // It may have been tried again by itself before.
+    flush(&admin, "t").await;
+    assert_eq!(admin.sql("SHOW TABLE STATS t").await.success().rows()[0]["buffered_rows"], json!(0));
+    assert_eq!(counts().await, [2, 1, 1]);
+}

@@ -70,10 +70,7 @@ pub(crate) async fn flush_all_tables(scope: &Scope, flushes: &FlushClient) -> Re
 /// Without a deadline; one that is called off goes on, and is not waited for.
 async fn one(scope: &Scope, flushes: &FlushClient, entry: &TableEntry) -> Result<FlushReport> {
     tokio::select! {
-        // One whose coordinator was lost may have been done: its job tells.
-        report = flushes.flush(entry.id(), JobTrigger::Manual) => {
-            Ok(report.unwrap_or_else(|_| FlushReport::lost("a part of the server was restarted; see system.jobs")))
-        }
+        report = flushes.flush(entry.id(), JobTrigger::Manual) => Ok(report.unwrap_or_else(FlushReport::lost)),
         error = scope.limits().called_off() => Err(error),
     }
 }

@@ -55,25 +55,31 @@ async fn delete(runtime: &Arc<Runtime>, files: impl Iterator<Item = StoredFile>)
     }
     let mut gone = HashSet::new();
     for (storage, files) in by_storage {
-        let deleted = async {
-            let paths = files.iter().map(|file| SegmentPath::parse(&file.path)).collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, kalamdb_commons::Error>(runtime.segments().storage(&storage)?.delete(&paths).await?)
-        };
-        match deleted.await {
-            Ok(()) => gone.extend(files),
-            // One that cannot be deleted keeps no other.
-            Err(_) if files.len() > 1 => {
-                for file in files {
-                    gone.extend(Box::pin(delete(runtime, std::iter::once(file))).await);
+        if delete_of(runtime, &storage, &files).await.is_ok() {
+            gone.extend(files);
+            continue;
+        }
+        // One that cannot be deleted keeps no other.
+        let mut kept = (0, None);
+        for file in files {
+            match delete_of(runtime, &storage, std::slice::from_ref(&file)).await {
+                Ok(()) => {
+                    gone.insert(file);
                 }
+                Err(error) => kept = (kept.0 + 1, Some(error)),
             }
-            Err(error) => {
-                let error = error.detail.as_deref().unwrap_or(&error.message);
-                tracing::warn!(storage, files = files.len(), error, "files of segments cannot be deleted yet");
-            }
+        }
+        if let (files, Some(error)) = kept {
+            let error = error.detail.as_deref().unwrap_or(&error.message);
+            tracing::warn!(storage, files, error, "files of segments cannot be deleted yet");
         }
     }
     gone
+}
+
+async fn delete_of(runtime: &Runtime, storage: &str, files: &[StoredFile]) -> Result<()> {
+    let paths = files.iter().map(|file| SegmentPath::parse(&file.path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(runtime.segments().storage(storage)?.delete(&paths).await?)
 }
 
 /// Forgets jobs that finished long ago, or are too many.

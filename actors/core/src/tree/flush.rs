@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kalamdb_commons::{Result, TableId, TableType};
+use kalamdb_commons::{Error, Result, TableId, TableType};
 use kalamdb_store::codec::catalog::JobTrigger;
 use kalamdb_store::codec::meta::FlushSchedule;
 use kalamdb_store::{Batch, schedule};
@@ -161,7 +161,9 @@ impl FlushState {
                 schedule::put(&mut unstored, entry.id(), &record);
             }
             // Full already: there will be no notice.
-            if store.committer.set_row_threshold(entry.id(), Some(policy.rows)) {
+            let is_full = store.committer.set_row_threshold(entry.id(), Some(policy.rows));
+            // One that is being retried waits for that, whatever else changes.
+            if is_full && !(same_store && self.plan.is_retrying(entry.id())) {
                 full.push(entry.id());
             }
             present.insert(entry.id());
@@ -320,7 +322,7 @@ impl FlushState {
         if self.running.contains(&table) {
             tracing::error!(%table, why, "the actor that flushes a table was lost; it is tried again");
             self.args.status.gauges(table, &self.args.faults).lost(why);
-            self.ended(table, &Report::lost(why));
+            self.ended(table, &Report::lost(Error::internal(why)));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
-use kalamdb_commons::{Result, TableId, TableType};
+use kalamdb_commons::{Error, ErrorCode, Result, TableId, TableType};
 use kalamdb_store::MemoryBackend;
 use kalamdb_store::codec::catalog::JobTrigger;
 
@@ -14,7 +14,7 @@ use super::status::FlushStatus;
 use crate::StopReport;
 use crate::catalog::TableEntry;
 use crate::engine::Runtime;
-use crate::tree::slot::{Slot, restarting};
+use crate::tree::slot::{Lost, Slot, restarting};
 
 /// A flush runs until it is done; this only frees a caller from an actor that hangs.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -34,14 +34,20 @@ impl FlushClient {
     /// Flushes a table, after the flush of it that runs, and waits for the end.
     ///
     /// # Errors
-    /// [`ErrorCode::Overloaded`](kalamdb_commons::ErrorCode::Overloaded) when the coordinator was lost: what was asked for
-    /// may have been done, and may be asked for again. What became of the flush itself is in the report.
+    /// [`ErrorCode::Overloaded`] when there is no coordinator now: nothing was begun. [`ErrorCode::Internal`] when it was
+    /// lost meanwhile: the flush may have been done, its job tells. What became of the flush itself is in the report.
     ///
     /// # Cancel safety
     /// Safe: the flush goes on.
     pub(crate) async fn flush(&self, table: TableId, trigger: JobTrigger) -> Result<Report> {
         let ask = |reply| FlushMsg::Flush { table, trigger, reply };
-        self.slot.ask(ask, FLUSH_TIMEOUT).await.map_err(|_| restarting())
+        self.slot.ask(ask, FLUSH_TIMEOUT).await.map_err(|lost| match lost {
+            Lost::Absent => restarting(),
+            Lost::Dropped | Lost::Late => Error::new(
+                ErrorCode::Internal,
+                "a part of the server was restarted during the flush: system.jobs tells what became of it",
+            ),
+        })
     }
 
     pub(crate) fn status(&self) -> &FlushStatus {

@@ -39,9 +39,8 @@ pub(crate) enum Outcome {
 }
 
 impl Report {
-    /// Of a flush whose actor was lost: how it ended its job tells.
-    pub(crate) fn lost(why: &str) -> Self {
-        let error = Error::internal(why.to_owned());
+    /// Of a flush of which nothing was heard but `error`: how it ended its job tells.
+    pub(crate) fn lost(error: Error) -> Self {
         Self {
             job_id: None,
             outcome: Outcome::Failed { rows: 0, segments: 0, error },
@@ -70,12 +69,7 @@ pub(super) async fn run_job(
     let begun = Instant::now();
     let mut report = match try_job(runtime, table, trigger, due_at, status).await {
         Ok(report) => report,
-        Err(error) => Report {
-            job_id: None,
-            outcome: Outcome::Failed { rows: 0, segments: 0, error },
-            location: String::new(),
-            took_ms: 0.0,
-        },
+        Err(error) => Report::lost(error),
     };
     report.took_ms = crate::milliseconds(begun.elapsed());
     if let Some(error) = report.failed() {
@@ -118,11 +112,12 @@ async fn try_job(
         started_at: None,
         finished_at: None,
     };
+    // Before it is written: a coordinator that starts anew ends the jobs that nobody has.
+    status.has_job(table, &job.job_id);
     write(&store, &job, None).await?;
     job.status = JobStatus::Running;
     job.started_at = Some(now_micros());
     write(&store, &job, None).await?;
-    status.has_job(table, &job.job_id);
 
     let mut so_far = Flushed::default();
     let flush = AssertUnwindSafe(flush_table(runtime, table, |flushed| so_far = flushed.clone())).catch_unwind();
@@ -145,7 +140,9 @@ async fn try_job(
         Outcome::Empty | Outcome::Flushed { .. } => job.finished_at,
         Outcome::Failed { .. } => status.of(table).last_flush_at,
     };
-    let schedule = Some((table, FlushSchedule { due_at: due_at.unwrap_or(NEVER_DUE), last_flush_at }));
+    // A table that was dropped meanwhile has left none behind, and gets none back.
+    let is_there = runtime.catalog().tables.values().any(|entry| entry.id() == table);
+    let schedule = is_there.then(|| (table, FlushSchedule { due_at: due_at.unwrap_or(NEVER_DUE), last_flush_at }));
     // Where the store itself has failed, the job is ended by the next start.
     if let Err(error) = write(&runtime.store(), &job, schedule).await {
         tracing::warn!(%table, job = job.job_id, %error, "what became of a flush cannot be written down");
