@@ -86,6 +86,11 @@ impl CatalogSnapshot {
         Err(Error::new(ErrorCode::TableNotFound, format!("Table '{name}' does not exist.")))
     }
 
+    /// The table of an id, unless it is gone.
+    pub(crate) fn table_of(&self, id: TableId) -> Option<&Arc<TableEntry>> {
+        self.tables.values().find(|entry| entry.id() == id)
+    }
+
     /// The error of FR-038 and FR-039 when the namespace is missing.
     pub(crate) fn require_namespace(&self, name: &NamespaceId) -> Result<()> {
         if self.namespaces.contains_key(name) {

@@ -165,9 +165,11 @@ impl Group {
 
 /// The table as the catalog has it now.
 fn present(runtime: &Runtime, table: TableId) -> Result<Arc<TableEntry>> {
-    let catalog = runtime.catalog();
-    let entry = catalog.tables.values().find(|entry| entry.id() == table);
-    entry.cloned().ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))
+    runtime
+        .catalog()
+        .table_of(table)
+        .cloned()
+        .ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))
 }
 
 /// A file of a group on its way.

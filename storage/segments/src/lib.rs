@@ -35,7 +35,7 @@ pub use error::{Result, SegmentError};
 pub use kalamdb_commons::{PathTemplate, PathValues};
 pub use key::KeyLayout;
 pub use lookup::{Lookup, LookupWork};
-pub use marks::{RowGroupSelection, SegmentMarks};
+pub use marks::RowGroupSelection;
 pub use metadata::PartitionName;
 pub use path::SegmentPath;
 pub use projection::{SegmentColumn, SegmentProjection};

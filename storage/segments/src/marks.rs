@@ -1,54 +1,11 @@
-//! Which rows of a segment are deleted, and which rows are left to read.
+//! Which rows of a segment are left to read.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use kalamdb_store::codec::keys::ROWS_PER_CONTAINER;
-use kalamdb_store::codec::marks::DeleteMarks;
+use kalamdb_store::manifest::SegmentMarks;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
 use crate::error::{Result, SegmentError};
-
-/// The delete marks of one segment, container by container.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SegmentMarks {
-    containers: BTreeMap<u32, DeleteMarks>,
-}
-
-impl SegmentMarks {
-    /// Whether a row, counted from 0 in the whole file, is marked.
-    #[must_use]
-    pub fn contains(&self, row: u64) -> bool {
-        DeleteMarks::locate(row)
-            .is_some_and(|(container, row)| self.containers.get(&container).is_some_and(|marks| marks.contains(row)))
-    }
-
-    /// Whether no row is marked.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.containers.values().all(DeleteMarks::is_empty)
-    }
-
-    /// How many rows are marked.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.containers.values().map(DeleteMarks::len).sum()
-    }
-
-    /// The marked rows as ranges, ascending.
-    fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.containers.iter().flat_map(|(container, marks)| {
-            let base = u64::from(*container) * ROWS_PER_CONTAINER;
-            marks.ranges().map(move |(first, last)| base + u64::from(first)..base + u64::from(last) + 1)
-        })
-    }
-}
-
-impl FromIterator<(u32, DeleteMarks)> for SegmentMarks {
-    fn from_iter<I: IntoIterator<Item = (u32, DeleteMarks)>>(containers: I) -> Self {
-        Self { containers: containers.into_iter().collect() }
-    }
-}
 
 /// Rows to read: ascending ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +38,7 @@ impl RowRanges {
     /// The rows without the marked ones.
     pub(crate) fn without(&self, marks: &SegmentMarks) -> Self {
         let mut left = Vec::with_capacity(self.0.len());
-        let mut marked = marks.ranges().peekable();
+        let mut marked = marks.ranges().map(|(first, last)| first..last + 1).peekable();
         for range in &self.0 {
             let mut start = range.start;
             while let Some(hole) = marked.peek() {

@@ -25,6 +25,7 @@ mod dropping;
 mod flush;
 mod flushed;
 mod garbage;
+mod guard;
 mod hot_rows;
 mod lease;
 mod pending;
@@ -43,16 +44,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use dashmap::DashMap;
-use kalamdb_commons::{Error, ErrorCode, Family, Outcome, Result, Seq, TableId, UserId};
+use kalamdb_commons::{Error, ErrorCode, Outcome, Result, Seq, TableId, UserId};
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockWriteGuard, watch};
 
 pub use acknowledge::Acknowledgement;
 pub use changes::{Changes, CommitError, Committed, FlushedRow, RowChange, RowState, SegmentsRead};
 pub use compaction::{CompactedRows, CompactionSource};
 pub use flush::{FlushError, NewSegment, SegmentCommit};
+pub use guard::{PartitionGuard, last_seq, read_record};
 pub use hot_rows::{FlushLimits, HotRow, HotRows};
 pub use lease::Lease;
 pub use pending::PendingFile;
@@ -61,15 +62,13 @@ pub use segment_rows::SegmentRows;
 pub use table::TableTotals;
 
 use crate::StoreError;
-use crate::backend::{Batch, Durability, Snapshot, StorageBackend};
-use crate::codec::keys;
-use crate::codec::partition::PartitionRecord;
+use crate::backend::{Batch, Durability, StorageBackend};
 use acknowledge::{Queue, Written};
 use lease::HeldLeases;
 use pins::Pins;
 use sequence::{NoNumbers, Sequence};
 use syncer::WrittenSignal;
-use table::{Notice, Table, Threshold, TotalsChange};
+use table::{Notice, Table};
 use watched::Stripe;
 
 /// Locks are striped: two partitions that share one only wait for each other now and then.
@@ -404,102 +403,4 @@ impl Drop for Committer {
 
 fn unavailable() -> Error {
     Error::new(ErrorCode::StorageUnavailable, "the storage backend is unavailable after a failed write or sync")
-}
-
-/// A partition held for one commit: nobody else commits to it, no DDL on its table runs.
-#[derive(Debug)]
-pub struct PartitionGuard<'a> {
-    committer: &'a Committer,
-    partition: PartitionId,
-    table: Arc<Table>,
-    _gate: OwnedRwLockReadGuard<()>,
-    /// The partition's lock.
-    stripe: MutexGuard<'a, Stripe>,
-}
-
-impl PartitionGuard<'_> {
-    /// Checks the premises and writes. The write is readable on return, and durable when it is acknowledged:
-    /// drop the guard, then [wait](Acknowledgement::wait).
-    ///
-    /// # Errors
-    /// [`CommitError::Stale`] when the partition moved on since the statement read it: read again.
-    /// [`CommitError::Refused`] for a duplicate key or a broken backend.
-    ///
-    /// # Cancel safety
-    /// Not safe: run it in a task that ends by itself.
-    pub async fn commit(&mut self, changes: Changes) -> Result<Committed, CommitError> {
-        let committer = self.committer;
-        committer.check_writable()?;
-        let record = self.record().await?;
-        if changes.base.is_some_and(|base| base != record.last_seq) {
-            return Err(CommitError::Stale);
-        }
-        let generation = record.manifest_generation;
-        let premises = premises::check(committer.backend.as_ref(), &self.partition, &changes, generation).await?;
-        if changes.rows.is_empty() {
-            return Ok(Committed { seqs: Vec::new(), acknowledgement: None });
-        }
-
-        let _writer = committer.writer.lock().await;
-        committer.check_writable()?;
-        let seqs = committer.take_seqs(changes.rows.len()).await?;
-        let before = record;
-        let (batch, record) = batch::encode(&self.partition, &changes, &premises, &seqs, before);
-        self.stripe.note(&self.partition, &batch);
-        let ticket = committer.next_ticket();
-        // Before the write: a snapshot that shows the rows must find the ticket (CM-3).
-        if committer.mode == SyncMode::Sync {
-            committer.unsynced.lock().insert(self.partition.clone(), ticket);
-        }
-        self.stripe.records.forget(&self.partition);
-        let acknowledgement = committer.write(batch, Written { ticket, last_seq: seqs.last().copied() }).await?;
-        self.stripe.records.put(&self.partition, record);
-        let change = TotalsChange::between(&before, &record).marked(premises.marking.marked);
-        if self.table.apply(change) == Threshold::Crossed {
-            committer.notice.give(self.partition.table);
-        }
-        Ok(Committed { seqs, acknowledgement: Some(acknowledgement) })
-    }
-
-    /// The manifest generation of the partition as it is now, and stays while the guard lives; 0 for one that never
-    /// had a segment: then there is nothing to look up in segments.
-    ///
-    /// # Errors
-    /// When the backend cannot be read, or the partition's record does not decode.
-    pub async fn manifest_generation(&mut self) -> Result<u64> {
-        Ok(self.record().await?.manifest_generation)
-    }
-
-    /// The partition's record; a partition never written to has the default one. What is in memory is what is stored:
-    /// only a guard's holder writes it, and after a failed write nothing is asked of this committer any more (CM-4).
-    async fn record(&mut self) -> Result<PartitionRecord, StoreError> {
-        if let Some(record) = self.stripe.records.get(&self.partition) {
-            return Ok(record);
-        }
-        let key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());
-        let values = self.committer.backend.get_many(Family::Manifest, &[key]).await?;
-        decode_record(values.first().and_then(Option::as_ref))
-    }
-}
-
-fn decode_record(value: Option<&Bytes>) -> Result<PartitionRecord, StoreError> {
-    Ok(value.map(|bytes| PartitionRecord::decode(bytes)).transpose()?.unwrap_or_default())
-}
-
-/// Decodes a partition's record; an absent one is that of a partition never written to.
-///
-/// # Errors
-/// [`ErrorCode::DataCorrupted`].
-pub fn read_record(value: Option<&Bytes>) -> Result<PartitionRecord> {
-    Ok(decode_record(value)?)
-}
-
-/// The last `_seq` of a partition as a snapshot shows it.
-///
-/// # Errors
-/// When the backend cannot be read.
-pub async fn last_seq(snapshot: &dyn Snapshot, partition: &PartitionId) -> Result<Seq> {
-    let key = keys::partition_record_key(partition.table, partition.user.as_ref());
-    let values = snapshot.get_many(Family::Manifest, &[key]).await?;
-    Ok(read_record(values.first().and_then(Option::as_ref))?.last_seq)
 }

@@ -8,10 +8,11 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::cast::AsArray;
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use kalamdb_commons::{Error, Result, Seq};
-use kalamdb_segments::{Segment, SegmentColumn, SegmentMarks, SegmentProjection};
+use kalamdb_segments::{Segment, SegmentColumn, SegmentProjection};
 use kalamdb_sql::{Row, TableSchema, Value};
 use kalamdb_store::codec::manifest::ManifestEntry;
 use kalamdb_store::codec::row::{RowHeader, encode_row};
+use kalamdb_store::manifest::SegmentMarks;
 use kalamdb_store::{FlushedRow, PartitionId, RowState, Snapshot, manifest};
 use tokio::sync::OnceCell;
 
@@ -157,8 +158,7 @@ impl SegmentRead {
                 return Ok(None);
             }
             let marks = manifest::marks(snapshot, partition, self.manifest.segment_id).await?;
-            let containers = marks.containers().map(|(number, marks)| (number, marks.clone()));
-            Ok::<_, Error>(Some(Arc::new(containers.collect())))
+            Ok::<_, Error>(Some(Arc::new(marks)))
         };
         self.marks.get_or_try_init(|| read).await.cloned()
     }

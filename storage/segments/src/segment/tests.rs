@@ -1,9 +1,6 @@
-use std::collections::BTreeMap;
-
 use futures::TryStreamExt as _;
 use kalamdb_commons::ErrorCode;
 use kalamdb_sql::{ColumnType, TableSchema, Value};
-use kalamdb_store::codec::marks::DeleteMarks;
 use parquet::arrow::arrow_reader::RowSelector;
 use proptest::prelude::*;
 
@@ -12,12 +9,7 @@ use crate::SegmentCache;
 use crate::testing::{Stored, TestRow, everything, rows_of, scan, table, whole};
 
 fn marks(rows: impl IntoIterator<Item = u64>) -> SegmentMarks {
-    let mut containers: BTreeMap<u32, DeleteMarks> = BTreeMap::new();
-    for row in rows {
-        let (container, row) = DeleteMarks::locate(row).expect("a row");
-        containers.entry(container).or_default().insert(row);
-    }
-    containers.into_iter().collect()
+    rows.into_iter().collect()
 }
 
 fn messages(rows: i64) -> (TableSchema, Vec<TestRow>) {

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use kalamdb_commons::{Error, Family, Result, Seq};
 
+use super::flush::{Contents, entry_of};
 use super::segments::SegmentWrite;
 use super::{FlushError, Lease, NewSegment, PartitionGuard, PendingFile, SegmentCommit};
 use crate::codec::keys;
@@ -123,7 +124,14 @@ impl PartitionGuard<'_> {
             None => None,
             Some((file, segment)) => {
                 write.take_over(&file);
-                let entry = entry_of(&file, segment, rows, marks.len())?;
+                let contents = Contents {
+                    rows: rows.rows,
+                    seqs: rows.seqs,
+                    first_key: &rows.min_key,
+                    last_key: &rows.max_key,
+                    deleted_rows: marks.len(),
+                };
+                let entry = entry_of(&file, segment, &contents)?;
                 if entry.deleted_rows < entry.rows {
                     write.add_segment(&self.partition, entry.clone(), &marks);
                     Some(entry)
@@ -171,30 +179,4 @@ impl PartitionGuard<'_> {
         }
         Ok(marks)
     }
-}
-
-fn entry_of(
-    file: &PendingFile,
-    segment: NewSegment,
-    rows: &CompactedRows,
-    deleted_rows: u64,
-) -> Result<ManifestEntry, Error> {
-    let (min_seq, max_seq) = rows.seqs.ok_or_else(|| Error::internal("a segment without rows"))?;
-    let NewSegment { segment_id, shard, bytes, schema_version, created_at, level } = segment;
-    Ok(ManifestEntry {
-        segment_id,
-        storage: file.file().storage.clone(),
-        path: file.file().path.clone(),
-        shard,
-        rows: rows.rows,
-        bytes,
-        schema_version,
-        min_seq,
-        max_seq,
-        min_key: rows.min_key.clone(),
-        max_key: rows.max_key.clone(),
-        deleted_rows,
-        created_at,
-        level,
-    })
 }

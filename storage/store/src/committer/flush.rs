@@ -14,7 +14,7 @@
 //! Whatever fails, and wherever: the rows are hot still, or they are in the segment; the file is named by the
 //! manifest, or by one of the lists of files to be deleted.
 
-use kalamdb_commons::{Error, SchemaVersion};
+use kalamdb_commons::{Error, SchemaVersion, Seq};
 
 use super::departure::Departure;
 use super::segment_rows::SegmentRows;
@@ -99,7 +99,14 @@ impl PartitionGuard<'_> {
         }
         let before = self.record().await?;
         let departure = Departure::plan(committer.backend.as_ref(), &rows).await?;
-        let entry = entry_of(&file, segment, &rows, departure.moved_on.len())?;
+        let contents = Contents {
+            rows: rows.len() as u64,
+            seqs: rows.seqs(),
+            first_key: rows.first_key(),
+            last_key: rows.last_key(),
+            deleted_rows: departure.moved_on.len(),
+        };
+        let entry = entry_of(&file, segment, &contents)?;
         let (moved, leaving) = (departure.count(), departure.leaving);
         let mut write = SegmentWrite::new(before);
         write.take_over(&file);
@@ -120,27 +127,33 @@ impl PartitionGuard<'_> {
     }
 }
 
-fn entry_of(
-    file: &PendingFile,
-    segment: NewSegment,
-    rows: &SegmentRows,
-    deleted_rows: u64,
-) -> Result<ManifestEntry, Error> {
-    let (min_seq, max_seq) = rows.seqs().ok_or_else(|| Error::internal("a segment without rows"))?;
+/// What a manifest entry says of a file's rows.
+pub(super) struct Contents<'a> {
+    pub(super) rows: u64,
+    /// Smallest and largest; none of a file without rows.
+    pub(super) seqs: Option<(Seq, Seq)>,
+    pub(super) first_key: &'a [u8],
+    pub(super) last_key: &'a [u8],
+    pub(super) deleted_rows: u64,
+}
+
+/// The manifest entry of a written file.
+pub(super) fn entry_of(file: &PendingFile, segment: NewSegment, rows: &Contents<'_>) -> Result<ManifestEntry, Error> {
+    let (min_seq, max_seq) = rows.seqs.ok_or_else(|| Error::internal("a segment without rows"))?;
     let NewSegment { segment_id, shard, bytes, schema_version, created_at, level } = segment;
     Ok(ManifestEntry {
         segment_id,
         storage: file.file().storage.clone(),
         path: file.file().path.clone(),
         shard,
-        rows: rows.len() as u64,
+        rows: rows.rows,
         bytes,
         schema_version,
         min_seq,
         max_seq,
-        min_key: rows.first_key().to_vec(),
-        max_key: rows.last_key().to_vec(),
-        deleted_rows,
+        min_key: rows.first_key.to_vec(),
+        max_key: rows.last_key.to_vec(),
+        deleted_rows: rows.deleted_rows,
         created_at,
         level,
     })

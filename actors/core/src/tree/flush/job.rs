@@ -88,8 +88,7 @@ async fn try_job(
 ) -> Result<Report> {
     let store = runtime.store();
     let catalog = runtime.catalog();
-    let entry = catalog.tables.values().find(|entry| entry.id() == table);
-    let entry = entry.ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))?;
+    let entry = catalog.table_of(table).ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))?;
     let location = runtime.segments().destination(entry)?.location;
     if store.committer.totals(table).buffered_rows == 0 {
         return Ok(Report { job_id: None, outcome: Outcome::Empty, location, took_ms: 0.0 });
@@ -141,7 +140,7 @@ async fn try_job(
         Outcome::Failed { .. } => status.of(table).last_flush_at,
     };
     // A table that was dropped meanwhile has left none behind, and gets none back.
-    let is_there = runtime.catalog().tables.values().any(|entry| entry.id() == table);
+    let is_there = runtime.catalog().table_of(table).is_some();
     let schedule = is_there.then(|| (table, FlushSchedule { due_at: due_at.unwrap_or(NEVER_DUE), last_flush_at }));
     // Where the store itself has failed, the job is ended by the next start.
     if let Err(error) = write(&runtime.store(), &job, schedule).await {

@@ -67,10 +67,7 @@ impl RootClient {
         sessions.children_total = Some(total);
         let mut flushes = shared.flushes.gauges().node("flushes", shared.flushes.status());
         let catalog = shared.runtime.catalog();
-        let name_of = |table| {
-            let entry = catalog.tables.values().find(|entry| entry.id() == table);
-            entry.map(|entry| entry.definition.name.to_string())
-        };
+        let name_of = |table| catalog.table_of(table).map(|entry| entry.definition.name.to_string());
         let (nodes, total) = shared.flush_status.nodes(if depth > 1 { limit } else { 0 }, name_of);
         flushes.children = nodes;
         flushes.children_total = Some(total);
