@@ -148,3 +148,26 @@ async fn the_flush_coordinator_at_a_tick() {
 async fn the_housekeeper_at_a_sweep() {
     singleton_fails("housekeeper", "Housekeeper", "Sweep").await;
 }
+
+/// Nobody can say how such a flush ended: the error tells where to look, no row is lost, and the next flush is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_flushes_at_a_lost_actor_is_told_where_to_look() {
+    for (kind, moment) in [("FlushCoordinator", "Flush"), ("FlushActor", "Run")] {
+        for fault in [Fault::Panic, Fault::Fail, Fault::Kill] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let location = directory.path().join("storage");
+            let fixture = Fixture::start_with(|settings| settings.storage.default_location = location, |_| {}).await;
+            fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+            fixture.faults.arm(kind, moment, (0, 1), fault);
+            let error = fixture.error("ann", "FLUSH TABLE t").await;
+            assert_eq!(error.code, ErrorCode::Internal, "{kind} {fault:?}: {error}");
+            assert!(error.message.contains("system.jobs"), "{kind} {fault:?}: {error}");
+            assert_eq!(fixture.rows("ann", "SELECT * FROM t").await, 1);
+            assert_eq!(fixture.rows("ann", "FLUSH TABLE t").await, 1);
+            assert_eq!(fixture.rows("ann", "SELECT * FROM t").await, 1);
+            let buffered = fixture.runtime.store().committer.totals(fixture.table("t")).buffered_rows;
+            assert_eq!(buffered, 0, "{kind} {fault:?}");
+            fixture.is_whole().await;
+        }
+    }
+}
