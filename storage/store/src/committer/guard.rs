@@ -28,7 +28,7 @@ pub struct PartitionGuard<'a> {
 
 impl PartitionGuard<'_> {
     /// Checks the premises and writes. The write is readable on return, and durable when it is acknowledged:
-    /// drop the guard, then [wait](Acknowledgement::wait).
+    /// drop the guard, then [wait](super::Acknowledgement::wait).
     ///
     /// # Errors
     /// [`CommitError::Stale`] when the partition moved on since the statement read it: read again.
@@ -98,7 +98,7 @@ fn decode_record(value: Option<&Bytes>) -> Result<PartitionRecord, StoreError> {
 /// Decodes a partition's record; an absent one is that of a partition never written to.
 ///
 /// # Errors
-/// [`ErrorCode::DataCorrupted`].
+/// [`DATA_CORRUPTED`](kalamdb_commons::ErrorCode::DataCorrupted).
 pub fn read_record(value: Option<&Bytes>) -> Result<PartitionRecord> {
     Ok(decode_record(value)?)
 }
