@@ -32,6 +32,8 @@ const GROUP_PARTITIONS: usize = 256;
 const GROUP_BYTES: u64 = 64 << 20;
 /// Partitions that may fail before a flush gives up the rest: it is not they then.
 const MOST_FAILED: usize = 8;
+/// Rows after whose flush the backend is told to [tidy up](kalamdb_store::Committer::tidy).
+const MANY_ROWS: u64 = 10_000;
 
 /// What a flush has done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +86,12 @@ pub(crate) async fn flush_table(
     }
     let result = flush_what_can(runtime, &store, &lease, group.partitions, &mut flushed, &mut failed).await;
     done(&flushed);
+    if flushed.rows >= MANY_ROWS && !store.has_failed() {
+        // What was flushed is flushed: this is for the speed of later scans alone.
+        if let Err(error) = store.committer.tidy().await {
+            tracing::warn!(%table, %error, "the store did not tidy up after a flush");
+        }
+    }
     result?;
     failed.first.map_or(Ok(flushed), Err)
 }

@@ -291,6 +291,15 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Told after many keys were deleted, in whatever way: does what keeps later scans from stepping over what is left
+    /// of them. Changes no data. May take long, and nothing else waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the engine cannot write.
+    async fn tidy(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Bytes the backend's own files take.
     ///
     /// # Errors

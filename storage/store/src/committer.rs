@@ -217,6 +217,14 @@ impl Committer {
         result
     }
 
+    /// To be called when a flush has moved many rows: later scans of the hot side step over nothing of them.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageUnavailable`].
+    pub async fn tidy(&self) -> Result<()> {
+        Ok(self.backend.tidy().await?)
+    }
+
     fn set_catalog_unknown(&self) {
         self.catalog_unknown.store(true, Ordering::Release);
     }

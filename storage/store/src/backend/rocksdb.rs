@@ -122,6 +122,11 @@ impl StorageBackend for RocksDbBackend {
         self.threads.closing("try its disk", move || shared.with(Database::probe)).await
     }
 
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.threads.upkeep("write its buffers", move || shared.with(write::tidy)).await
+    }
+
     async fn size_on_disk(&self) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
         self.threads.upkeep("measure its directory", move || shared.with(|database| database.directory.size())).await

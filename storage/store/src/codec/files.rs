@@ -16,8 +16,8 @@ pub struct StoredFile {
     pub path: String,
 }
 
-/// The files of one group of a flush or compaction, recorded before their first byte. They become
-/// owned, and the record goes, in the batch that commits the group.
+/// Files of a flush or compaction, recorded before their first byte. They become owned, and the record goes, in one
+/// batch; since that is about one partition, a record is made for each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingFiles {
     /// The lease they are written under: pending files of another generation have no writer.

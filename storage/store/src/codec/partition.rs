@@ -18,8 +18,8 @@ pub struct PartitionRecord {
     pub hot_tombstones: u64,
     /// Bytes of keys and values of both.
     pub hot_bytes: u64,
-    /// Of the last change of the segments; a premise of every write that read some. Taken from one counter
-    /// for all partitions, so that a reader pins one number and the garbage list is in its order.
+    /// Of the last change of the segments, 0 while there was none; a premise of every write that read some. Taken from
+    /// one counter for all partitions, so that a reader pins one number and the garbage list is in its order.
     pub manifest_generation: u64,
     /// The change log covers everything after this `_seq`.
     pub log_begin: Seq,

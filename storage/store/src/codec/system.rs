@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `meta/format`, `meta/database`, `meta/local`, `meta/seq`, `meta/table` | [`super::meta`] |
 //! | `namespace/`name, `table/`id, `schema/`id version, `storage/`name, `user/`id, `job/`id | [`super::catalog`] |
-//! | `pending/`table generation group, `garbage/`generation segment | [`super::files`] |
+//! | `pending/`table generation number, `garbage/`generation segment | [`super::files`] |
 //! | `lease/`table, `due/`table | [`super::meta`] |
 //!
 //! Ids and generations are big-endian, so that records of one name lie in their order.
@@ -159,10 +159,10 @@ pub fn jobs() -> Partition {
     all(JOB)
 }
 
-/// The files that one group of a flush is about to write.
+/// A file that a flush or compaction is about to write: `number` tells apart those of one lease.
 #[must_use]
-pub fn pending_files(table: TableId, lease_generation: u64, group: u32) -> Bytes {
-    key(PENDING, &[&table.0.to_be_bytes(), &lease_generation.to_be_bytes(), &group.to_be_bytes()])
+pub fn pending_files(table: TableId, lease_generation: u64, number: u32) -> Bytes {
+    key(PENDING, &[&table.0.to_be_bytes(), &lease_generation.to_be_bytes(), &number.to_be_bytes()])
 }
 
 /// All pending files of a table.
@@ -177,19 +177,19 @@ pub fn all_pending_files() -> Partition {
     all(PENDING)
 }
 
-/// Which table, lease generation and group a key of [`all_pending_files`] is.
+/// Which table, lease generation and number a key of [`all_pending_files`] is.
 ///
 /// # Errors
 /// [`StoreError::Corrupted`] when it is none.
 pub fn split_pending_key(bytes: &[u8]) -> Result<(TableId, u64, u32), StoreError> {
     let parts = bytes.strip_prefix(PENDING.as_bytes()).and_then(|rest| {
         let (table, rest) = rest.split_first_chunk()?;
-        let (generation, group) = rest.split_first_chunk()?;
-        Some((*table, *generation, group.try_into().ok()?))
+        let (generation, number) = rest.split_first_chunk()?;
+        Some((*table, *generation, number.try_into().ok()?))
     });
-    let (table, generation, group) =
-        parts.ok_or_else(|| corrupted("pending files key", "not a table id, a generation and a group"))?;
-    Ok((TableId(u64::from_be_bytes(table)), u64::from_be_bytes(generation), u32::from_be_bytes(group)))
+    let (table, generation, number) =
+        parts.ok_or_else(|| corrupted("pending files key", "not a table id, a generation and a number"))?;
+    Ok((TableId(u64::from_be_bytes(table)), u64::from_be_bytes(generation), u32::from_be_bytes(number)))
 }
 
 /// A file to delete once nobody pins a manifest generation older than `generation`, the one that does not

@@ -143,7 +143,7 @@ impl PartitionGuard<'_> {
         };
         let acknowledgement = self.write_segments(lease, write).await?;
         let live = entry.as_ref().map_or(0, |entry| entry.rows - entry.deleted_rows);
-        Ok(SegmentCommit { entry, rows: live, acknowledgement: Some(acknowledgement) })
+        Ok(SegmentCommit { entry, rows: live, acknowledgement })
     }
 
     /// Takes the sources away; gives the marks of the new segment.

@@ -1,16 +1,5 @@
 //! The commit by which a file becomes a segment, and its rows leave the hot side.
 //!
-//! What a flush does, step by step:
-//! 1. [`raise_lease`](Committer::raise_lease), held until the end.
-//! 2. [`begin_flush`](Committer::begin_flush) on a group of partitions.
-//! 3. [`record_pending`](Committer::record_pending) for the group's files, before their first byte.
-//! 4. Read each partition's rows ([`HotRows::next`](super::HotRows::next)) into its file, and
-//!    [cut](super::HotRows::cut).
-//! 5. Make the files durable under their names.
-//! 6. For each file: [`begin`](Committer::begin), look at the catalog again, [`PartitionGuard::commit_flush`], drop
-//!    the guard.
-//! 7. Wait for the acknowledgements, the last one's comes last; then the next group.
-//!
 //! Whatever fails, and wherever: the rows are hot still, or they are in the segment; the file is named by the
 //! manifest, or by one of the lists of files to be deleted.
 
@@ -70,14 +59,25 @@ pub struct SegmentCommit {
     pub entry: Option<ManifestEntry>,
     /// Rows that left the hot side; of a compaction, rows of the new segment that are not marked.
     pub rows: u64,
-    /// To be waited for with the partition let go; none if there was nothing to write.
-    pub acknowledgement: Option<Acknowledgement>,
+    /// To be waited for with the partition let go.
+    pub acknowledgement: Acknowledgement,
 }
 
 impl PartitionGuard<'_> {
     /// Makes a file a segment: its manifest entry is there, the rows that are as the file has them are hot no more,
     /// all others of it are marked deleted, and the file is pending no more; all of that in one batch, or nothing.
     /// If not one row is as the file has it, the file becomes garbage instead.
+    ///
+    /// What a flush does, step by step:
+    /// 1. [`raise_lease`](super::Committer::raise_lease), held until the end.
+    /// 2. [`begin_flush`](super::Committer::begin_flush) on a group of partitions.
+    /// 3. [`record_pending`](super::Committer::record_pending) for the group's files, before their first byte.
+    /// 4. Read each partition's rows ([`HotRows::next`](super::HotRows::next)) into its file, and
+    ///    [cut](super::HotRows::cut).
+    /// 5. Make the files durable under their names.
+    /// 6. For each file: [`begin`](super::Committer::begin), look at the catalog again, this, drop the guard.
+    /// 7. Wait for the acknowledgements, the last one's comes last; then the next group.
+    /// 8. After many rows (ten thousand and more), at the end: [`tidy`](super::Committer::tidy).
     ///
     /// # Errors
     /// [`FlushError::LeaseLost`]; [`FlushError::Refused`] by a broken backend.
@@ -113,7 +113,7 @@ impl PartitionGuard<'_> {
         if moved == 0 {
             write.retire(&entry, entry.created_at);
             let acknowledgement = self.write_segments(lease, write).await?;
-            return Ok(SegmentCommit { entry: None, rows: 0, acknowledgement: Some(acknowledgement) });
+            return Ok(SegmentCommit { entry: None, rows: 0, acknowledgement });
         }
         write.add_segment(&self.partition, entry.clone(), &departure.moved_on);
         departure.put(&mut write.batch, &rows);
@@ -123,7 +123,7 @@ impl PartitionGuard<'_> {
         record.hot_bytes = record.hot_bytes.saturating_sub(leaving.bytes);
         self.stripe.note_departure(&rows.watch);
         let acknowledgement = self.write_segments(lease, write).await?;
-        Ok(SegmentCommit { entry: Some(entry), rows: moved, acknowledgement: Some(acknowledgement) })
+        Ok(SegmentCommit { entry: Some(entry), rows: moved, acknowledgement })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -182,4 +183,43 @@ async fn scans_count_the_deletions_they_step_over() {
     let request = ScanRequest { range, direction: Direction::Forward, limit: 200, max_bytes: usize::MAX };
     assert_eq!(snapshot.scan(request).await.unwrap().entries.len(), 20);
     assert!(snapshot.keys_read() >= 100, "{}", snapshot.keys_read());
+}
+
+/// What a large flush leaves: a range delete over everything, and a few rows behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tidied_up_a_scan_steps_over_nothing_that_was_deleted() {
+    const ROWS: u32 = 5000;
+    let directory = TempDir::new().unwrap();
+    let backend = open(&directory).await;
+    let key = |number: u32| Bytes::copy_from_slice(&number.to_be_bytes());
+    let mut batch = Batch::new();
+    (0..ROWS).for_each(|number| batch.put(Family::Rows, key(number), "row"));
+    batch.put(Family::Manifest, "record", "rows");
+    backend.write(batch, Durability::Deferred).await.unwrap();
+    let mut batch = Batch::new();
+    batch.delete_range(KeyRange { family: Family::Rows, start: key(0), end: Some(key(ROWS)) });
+    (ROWS..ROWS + 10).for_each(|number| batch.put(Family::Rows, key(number), "row"));
+    backend.write(batch, Durability::Deferred).await.unwrap();
+
+    // On this thread: RocksDB counts by thread.
+    let stepped_over = async || {
+        let range = KeyRange { family: Family::Rows, start: Bytes::new(), end: None };
+        let snapshot = backend.snapshot().await.unwrap();
+        let counted = || PerfContext::default().metric(PerfMetric::NextOnMemtableCount);
+        set_perf_stats(PerfStatsLevel::EnableCount);
+        let before = counted();
+        let request = ScanRequest { range, direction: Direction::Forward, limit: 20, max_bytes: usize::MAX };
+        assert_eq!(snapshot.scan(request).await.unwrap().entries.len(), 10);
+        counted() - before
+    };
+    assert!(stepped_over().await >= u64::from(ROWS), "or this shows nothing");
+    backend.tidy().await.unwrap();
+    assert!(stepped_over().await <= 10);
+
+    // Nothing of it was lost, nor half of a batch.
+    drop(backend);
+    let reopened = open(&directory).await;
+    let read = reopened.get_many(Family::Manifest, &[Bytes::from("record")]).await.unwrap();
+    assert_eq!(read, [Some(Bytes::from("rows"))]);
+    assert_eq!(reopened.get_many(Family::Rows, &[key(0), key(ROWS)]).await.unwrap(), [None, Some(Bytes::from("row"))]);
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kalamdb_commons::Family;
-use rocksdb::{ErrorKind, WriteBatch, WriteOptions};
+use rocksdb::{ErrorKind, FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::Database;
 use super::read;
@@ -67,6 +67,16 @@ fn write_log(database: &Database, durability: Durability) -> Result<(), StoreErr
 pub(super) fn sync(database: &Database) -> Result<(), StoreError> {
     database.check_writable()?;
     database.note("sync its log", database.db.flush_wal(true))
+}
+
+/// Writes what is buffered into files. A key that a range delete covers is stepped over, and not counted, for as long
+/// as both are in the same buffer; in files there is nothing left of it, or it is jumped over. All families together:
+/// no file may hold half of a batch.
+pub(super) fn tidy(database: &Database) -> Result<(), StoreError> {
+    database.check_writable()?;
+    let families = Family::ALL.iter().map(|family| database.family(*family)).collect::<Result<Vec<_>, _>>()?;
+    let handles: Vec<_> = families.iter().collect();
+    database.note("write its buffers", database.db.flush_cfs_opt(&handles, &FlushOptions::default()))
 }
 
 fn has_open_end(batch: &Batch) -> bool {

@@ -97,7 +97,7 @@ async fn cut_power_at(cut: Cut, mode: SyncMode, seed: u64) -> bool {
     // Something is in segments already.
     if seed.is_multiple_of(2) {
         for commit in world.flush(USERS.map(partition).into()).await {
-            commit.acknowledgement.unwrap().wait().await.unwrap();
+            commit.acknowledgement.wait().await.unwrap();
         }
         statements(&world, &journal, mode, 20).await;
     }

@@ -282,7 +282,7 @@ async fn generations_grow_over_drops_collections_and_restarts() {
         let ann = partition("ann");
         world.insert_at(&ann, round).await;
         for commit in world.flush(vec![ann.clone()]).await {
-            commit.acknowledgement.unwrap().wait().await.unwrap();
+            commit.acknowledgement.wait().await.unwrap();
         }
         let generation = manifest::record(&*world.snapshot().await, &ann).await.unwrap().manifest_generation;
         assert!(generation > last, "{generation} after {last}");
