@@ -9,6 +9,8 @@ pub const AFTER_PENDING: &str = "flush: after pending files are recorded";
 pub const BEFORE_COMMIT: &str = "flush: before its batch";
 /// It has written, and holds the partition still.
 pub const AFTER_COMMIT: &str = "flush: after its batch";
+/// Pending files are listed, and nobody has asked yet whose they are.
+pub const PENDING_LISTED: &str = "collection: pending files are listed";
 
 #[cfg(feature = "failpoints")]
 pub use armed::{Failpoints, Reached};

@@ -1,6 +1,6 @@
 //! Rows of segments that a statement changes: what must still hold of them, and the marks they get.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use kalamdb_commons::{Error, Family};
@@ -15,7 +15,7 @@ use crate::codec::marks::DeleteMarks;
 /// Entries and containers as they will be.
 #[derive(Debug, Default)]
 pub(super) struct Marking {
-    entries: HashMap<u128, ManifestEntry>,
+    entries: BTreeMap<u128, ManifestEntry>,
     containers: BTreeMap<(u128, u32), DeleteMarks>,
     /// Rows that were not marked before.
     pub(super) marked: u64,

@@ -87,6 +87,7 @@ impl Committer {
     pub async fn unowned_pending(&self) -> Result<Vec<PendingRecord>> {
         let snapshot = self.backend.snapshot().await?;
         let mut unowned = files::pending(snapshot.as_ref()).await?;
+        self.reach(failpoint::PENDING_LISTED).await;
         unowned.retain(|record| !self.leases.contains(record.table, record.pending.lease_generation));
         if unowned.is_empty() {
             return Ok(unowned);

@@ -64,10 +64,10 @@ pub(super) async fn check<'a>(
     }
 
     let arrives = |key: &[u8]| coming.contains(key) && !leaving.contains_key(key);
-    let arrivals: Vec<&[u8]> = coming.iter().copied().filter(|key| arrives(key)).collect();
+    let arrivals = coming.iter().copied().filter(|key| arrives(key));
     let flushed = by_key(&changes.segments.rows)?;
     // A flush since then may have put any of the keys into a segment.
-    let looks_up = !arrivals.is_empty() || !flushed.is_empty();
+    let looks_up = !flushed.is_empty() || coming.iter().any(|key| arrives(key));
     if looks_up && changes.segments.generation != generation {
         return Err(CommitError::Stale);
     }

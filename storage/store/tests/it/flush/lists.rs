@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use kalamdb_store::codec::marks::DeleteMarks;
 use kalamdb_store::codec::meta::FlushSchedule;
 use kalamdb_store::codec::system;
 use kalamdb_store::{
-    Batch, Durability, FlushError, FlushLimits, KeyRange, PartitionId, SyncMode, TableTotals, Write, catalog, files,
-    manifest, schedule,
+    Batch, Durability, FlushError, FlushLimits, KeyRange, PartitionId, SyncMode, TableTotals, Write, catalog,
+    failpoint, files, manifest, schedule,
 };
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::fixture::{Disk, Wanted, World, define};
@@ -62,6 +64,31 @@ async fn pending_files_belong_to_whoever_holds_their_lease() {
     assert_eq!((left.len(), left[0].number, left[0].pending.lease_generation), (1, 0, 2));
     drop((next, more));
     assert_eq!(world.committer.record_pending(&world.lease().await, Vec::new()).await.unwrap().len(), 0);
+}
+
+/// The list was read, then the flush committed and ended, then somebody asks who owns the file.
+#[tokio::test]
+async fn a_file_that_was_committed_meanwhile_is_not_taken_for_abandoned() {
+    let world = Arc::new(world().await);
+    let ann = partition("ann");
+    world.insert(&ann, 0..3).await;
+    let lease = world.lease().await;
+    let file = world.write_files(&lease, vec![ann.clone()], usize::MAX, FlushLimits::default()).await.unwrap().pop();
+    drop(lease);
+    let (waiting, hook_world) = (Arc::new(Mutex::new(file)), Arc::downgrade(&world));
+    world.committer.set_failpoints(move |place| {
+        let file = if place == failpoint::PENDING_LISTED { waiting.lock().take() } else { None };
+        let world = hook_world.upgrade();
+        Box::pin(async move {
+            if let (Some(world), Some(file)) = (world, file) {
+                world.commit_file(file).await.unwrap();
+            }
+        })
+    });
+    assert_eq!(world.committer.unowned_pending().await.unwrap(), []);
+    assert_eq!(world.live(&*world.snapshot().await, &ann).await.len(), 3);
+    assert_eq!(world.rows(&ann).await, [], "it was committed");
+    world.assert_files_are_named().await;
 }
 
 #[tokio::test]
