@@ -1,7 +1,8 @@
 //! Segments: the immutable Parquet files that flushes write, where they lie, and how they are read.
 //!
 //! - *Where*: [`PathTemplate`] and [`ShardingStrategy`] give a partition its directory, [`SegmentPath`] is a file below a
-//!   storage's location, [`SegmentStorage`] the location itself: [`LocalStorage`] or [`ObjectStorage`].
+//!   storage's location, [`SegmentStorage`] the location itself: [`LocalStorage`] or
+//!   [`ObjectStorage`], made by [`open_storage`].
 //! - *What*: [`SegmentSchema`] says which columns a file has, under which ids; [`SegmentWriter`] encodes one.
 //! - *Reading*: [`SegmentCache::open`] gives a checked [`Segment`]: to scan ([`Segment::scan`]), to look keys up
 //!   ([`Segment::find`], [`Segment::fetch`]), or to hand to other Parquet readers ([`Segment::source`]).
@@ -50,5 +51,6 @@ pub use shard::{
 pub use source::{ReadCounters, SegmentSource};
 pub use storage::{
     FileTail, LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
+    StorageDefinition, is_secret_option, open_storage,
 };
 pub use writer::{SegmentWriter, SegmentWriterArgs, WrittenSegment};

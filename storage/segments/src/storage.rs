@@ -10,6 +10,7 @@
 
 mod local;
 mod object;
+mod open;
 
 use std::fmt;
 use std::io;
@@ -23,6 +24,7 @@ use crate::path::SegmentPath;
 
 pub use local::LocalStorage;
 pub use object::{ObjectStorage, ObjectStorageArgs};
+pub use open::{StorageDefinition, is_secret_option, open_storage};
 
 /// The end of a file, and how long the file is.
 #[derive(Debug, Clone)]
@@ -36,6 +38,16 @@ pub struct FileTail {
 /// A destination of segments.
 #[async_trait]
 pub trait SegmentStorage: fmt::Debug + Send + Sync {
+    /// Makes sure that the storage can be used: creates a directory that is missing, writes a small file, and removes
+    /// it. For the start and for CREATE STORAGE, not for a flush.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::SegmentError::Unavailable) or [`Full`](crate::SegmentError::Full).
+    ///
+    /// # Cancel safety
+    /// The small file may stay.
+    async fn prepare(&self) -> Result<()>;
+
     /// Begins a group of files that become durable together.
     fn begin_group(&self) -> Box<dyn SegmentGroup>;
 

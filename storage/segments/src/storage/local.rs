@@ -1,9 +1,9 @@
 //! Files on a local file system, by our own durable writer.
 //!
 //! What always holds:
-//! - LS-1: when a group's commit returns, each of its files has its bytes, its name and all of its directories on disk.
-//! - LS-2: a file gets its final name only after its bytes are on disk.
-//! - LS-3: the storage's own directory is never created here while it is written: if it is gone, it was moved or
+//! - SE-2: when a group's commit returns, each of its files has its bytes, its name and all of its directories on disk.
+//! - SE-3: a file gets its final name only after its bytes are on disk.
+//! - SE-4: the storage's own directory is never created here while it is written: if it is gone, it was moved or
 //!   unmounted, and a directory in its place would hide its files.
 
 mod blocking;
@@ -53,7 +53,7 @@ struct Shared {
 }
 
 impl LocalStorage {
-    /// Segments below `root`, which is created by [`Self::prepare`] or was there.
+    /// Segments below `root`, which is created by [`prepare`](SegmentStorage::prepare) or was there.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -66,16 +66,6 @@ impl LocalStorage {
             }),
         }
     }
-
-    /// Creates the storage's directory, durably, if it is missing, and checks that it can be written: for a start
-    /// and for CREATE STORAGE, not for a flush.
-    ///
-    /// # Errors
-    /// [`SegmentError::Unavailable`] or [`SegmentError::Full`].
-    pub async fn prepare(&self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        self.shared.syncers.run(move || directories::prepare(&shared.root)).await
-    }
 }
 
 impl fmt::Debug for LocalStorage {
@@ -86,6 +76,11 @@ impl fmt::Debug for LocalStorage {
 
 #[async_trait]
 impl SegmentStorage for LocalStorage {
+    async fn prepare(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.syncers.run(move || directories::prepare(&shared.root)).await
+    }
+
     fn begin_group(&self) -> Box<dyn SegmentGroup> {
         Box::new(LocalGroup::new(Arc::clone(&self.shared)))
     }

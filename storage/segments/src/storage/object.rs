@@ -1,10 +1,10 @@
 //! Buckets: S3, GCS, Azure, anything that `object_store` speaks to.
 //!
 //! What always holds:
-//! - OS-1: every request ends within [`ObjectStorageArgs::timeout`], whatever the other side does.
-//! - OS-2: no credential is in an error or in `Debug`: the store itself is never printed, queries are cut off
+//! - SE-6: every request ends within [`ObjectStorageArgs::timeout`], whatever the other side does.
+//! - SE-7: no credential is in an error or in `Debug`: the store itself is never printed, queries are cut off
 //!   addresses, and the secrets given at the beginning are masked wherever they turn up.
-//! - OS-3: an object appears whole or not at all (a put, or the end of a multipart upload).
+//! - SE-3: an object appears whole or not at all (a put, or the end of a multipart upload).
 
 mod message;
 mod upload;
@@ -19,11 +19,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as ObjectPath;
-use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload};
 use tokio::sync::Semaphore;
+use ulid::Ulid;
 
 use self::message::Masked;
-use self::upload::ObjectGroup;
+use self::upload::{ObjectGroup, written};
 use super::{FileTail, SegmentGroup, SegmentStorage};
 use crate::error::{Result, SegmentError};
 use crate::path::SegmentPath;
@@ -32,6 +33,14 @@ use crate::path::SegmentPath;
 const UPLOADS: usize = 16;
 /// Deletions at the same time.
 const DELETIONS: usize = 8;
+
+/// What [`SegmentStorage::prepare`] writes and removes again.
+const PROBE: &str = ".kalamdb-probe-";
+
+/// What hides secrets in messages.
+pub(super) fn masked(secrets: Vec<String>) -> Masked {
+    Masked::new(secrets)
+}
 
 /// What an [`ObjectStorage`] is made of.
 pub struct ObjectStorageArgs {
@@ -95,6 +104,16 @@ impl fmt::Debug for ObjectStorage {
 
 #[async_trait]
 impl SegmentStorage for ObjectStorage {
+    async fn prepare(&self) -> Result<()> {
+        // A name of its own: other servers may use the bucket, at the same moment.
+        let path = SegmentPath::parse(&format!("{PROBE}{}", Ulid::new()))?;
+        let object = self.client.object(&path)?;
+        let payload = PutPayload::from_static(PROBE.as_bytes());
+        self.client.bounded("write", &path, self.client.store.put(&object, payload)).await.map_err(written)?;
+        self.read(&path, &[0..1, 2..3]).await.map_err(written)?;
+        self.delete(&[path]).await
+    }
+
     fn begin_group(&self) -> Box<dyn SegmentGroup> {
         Box::new(ObjectGroup::new(Arc::clone(&self.client)))
     }

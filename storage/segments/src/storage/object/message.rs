@@ -7,7 +7,7 @@ const MOST_CHARS: usize = 600;
 const MASK: &str = "***";
 
 /// The secrets of one storage, and what hides them.
-pub(super) struct Masked {
+pub(in crate::storage) struct Masked {
     secrets: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ impl Masked {
     }
 
     /// An error with its causes, as far as they add something, without secrets and in bounded length.
-    pub(super) fn message(&self, error: &dyn Error) -> String {
+    pub(in crate::storage) fn message(&self, error: &dyn Error) -> String {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
