@@ -17,5 +17,6 @@ mod restart;
 mod roles;
 mod select;
 mod status;
+mod storages;
 mod user_qualifier;
 mod users;

@@ -3,6 +3,7 @@
 //! The `CatalogActor` is its only writer: it writes the backend, swaps the snapshot, then answers.
 
 mod alter;
+mod storages;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,9 +15,10 @@ use kalamdb_commons::{
 };
 use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
 use kalamdb_store::catalog::CatalogData;
-use kalamdb_store::codec::catalog::UserRecord;
+use kalamdb_store::codec::catalog::{StorageRecord, UserRecord};
 
 pub(crate) use alter::altered;
+pub(crate) use storages::{altered_storage, check_table_storage, missing as missing_storage, new_storage};
 pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.
@@ -49,11 +51,13 @@ impl TableEntry {
     }
 }
 
-/// All namespaces, tables and users at one instant.
+/// All namespaces, tables, storages and users at one instant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CatalogSnapshot {
     pub(crate) namespaces: BTreeMap<NamespaceId, NamespaceDefinition>,
     pub(crate) tables: BTreeMap<QualifiedTableName, Arc<TableEntry>>,
+    /// All but `local`.
+    pub(crate) storages: BTreeMap<String, Arc<StorageRecord>>,
     /// Those with a row. There may be as many as there are people: a copy of the snapshot shares them.
     pub(crate) users: OrdMap<UserId, Arc<UserRecord>>,
     pub(crate) next_table_id: TableId,
@@ -72,6 +76,7 @@ impl CatalogSnapshot {
         Self {
             namespaces: data.namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect(),
             tables: tables.collect(),
+            storages: data.storages.into_iter().map(|storage| (storage.name.clone(), Arc::new(storage))).collect(),
             users: data.users.into_iter().map(|user| (user.user_id.clone(), Arc::new(user))).collect(),
             next_table_id: data.next_table_id,
         }

@@ -58,11 +58,13 @@ pub(crate) async fn flush_table(
 ) -> Result<Flushed> {
     let store = runtime.store();
     let entry = present(runtime, table)?;
-    let mut flushed = Flushed { location: runtime.segments().destination(&entry)?.location, ..Flushed::default() };
+    let mut flushed = Flushed { location: runtime.segments().location(&entry)?, ..Flushed::default() };
     if store.committer.totals(table).buffered_rows == 0 {
         return Ok(flushed);
     }
-    ready_local(runtime, &store).await?;
+    if runtime.segments().is_local(&entry) {
+        ready_local(runtime, &store).await?;
+    }
     let lease = store.committer.raise_lease(table, now_micros()).await?;
     let snapshot = store.backend.snapshot().await?;
     let mut walk = PartitionWalk::new(snapshot.as_ref(), table);
@@ -140,16 +142,17 @@ async fn flush_what_can(
     Ok(())
 }
 
-/// Before the first segment there is: makes the directory of storage `local`, and writes down where it is. Later nothing
+/// Before the first segment there is in storage `local`: makes its directory, and writes down where it is. Later nothing
 /// makes it: one that is missing was moved or unmounted, and a new one in its place would hide its files.
 async fn ready_local(runtime: &Runtime, store: &Store) -> Result<()> {
-    if store.committer.all_totals().iter().any(|(_, totals)| totals.segments > 0) {
+    let path = runtime.segments().local_root().display().to_string();
+    let location = LocalLocation { path };
+    let recorded = location::local(store.backend.snapshot().await?.as_ref()).await?.as_ref() == Some(&location);
+    if recorded && store.committer.all_totals().iter().any(|(_, totals)| totals.segments > 0) {
         return Ok(());
     }
     runtime.segments().prepare_local().await?;
-    let path = runtime.segments().local_root().display().to_string();
-    let location = LocalLocation { path };
-    if location::local(store.backend.snapshot().await?.as_ref()).await?.as_ref() == Some(&location) {
+    if recorded {
         return Ok(());
     }
     let mut batch = Batch::new();
@@ -243,7 +246,7 @@ async fn flush_group(
         present(runtime, lease.table())?;
         let commit = guard.commit_flush(lease, file.pending, file.segment, file.rows).await.map_err(refused)?;
         drop(guard);
-        acknowledgements.extend(commit.acknowledgement);
+        acknowledgements.push(commit.acknowledgement);
         flushed.rows += commit.rows;
         flushed.segments += u64::from(commit.entry.is_some());
     }

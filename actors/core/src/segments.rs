@@ -5,20 +5,25 @@
 //! the manifest names are there for as long as the statement is.
 
 mod partition;
+mod storages;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kalamdb_commons::settings::StorageSettings;
-use kalamdb_commons::{Error, ErrorCode, PathTemplate, Result, TableType, UserId};
+use kalamdb_commons::{Error, PathTemplate, Result, TableType, UserId};
 use kalamdb_segments::{
     KeyLayout, LocalStorage, OpenSegment, PartitionName, Segment, SegmentCache, SegmentStorage, ShardingStrategy,
     sharding_strategy,
 };
 use kalamdb_store::PartitionId;
+use kalamdb_store::codec::catalog::StorageRecord;
 use kalamdb_store::codec::manifest::ManifestEntry;
 
 pub(crate) use self::partition::{PartitionSegments, Search};
+use self::storages::Storages;
+pub(crate) use self::storages::{Closed, Contents, Writing, in_use, open};
 use crate::catalog::TableEntry;
 
 /// The storage that always exists.
@@ -33,6 +38,7 @@ pub(crate) struct SegmentStores {
     local: Arc<dyn SegmentStorage>,
     local_files: Arc<LocalStorage>,
     local_root: PathBuf,
+    others: Storages,
     cache: SegmentCache,
     user_template: String,
     shared_template: String,
@@ -44,10 +50,10 @@ pub(crate) struct Destination {
     /// The storage's name.
     pub(crate) storage: String,
     pub(crate) files: Arc<dyn SegmentStorage>,
-    /// What people are told.
-    pub(crate) location: String,
     pub(crate) template: PathTemplate,
     pub(crate) sharding: Arc<dyn ShardingStrategy>,
+    /// The storage stays what it is for as long as this lives; none is needed for `local`.
+    pub(crate) _writing: Option<Arc<Writing>>,
 }
 
 impl SegmentStores {
@@ -59,6 +65,7 @@ impl SegmentStores {
             local: Arc::clone(&local_files) as Arc<dyn SegmentStorage>,
             local_files,
             local_root,
+            others: Storages::default(),
             cache: SegmentCache::new(settings.memory / CACHE_SHARE),
             user_template: settings.user_path_template.clone(),
             shared_template: settings.shared_path_template.clone(),
@@ -75,15 +82,41 @@ impl SegmentStores {
         &self.local_root
     }
 
+    /// Takes up the storages of a catalog.
+    pub(crate) fn adopt(&self, storages: &BTreeMap<String, Arc<StorageRecord>>) {
+        self.others.adopt(storages);
+    }
+
+    /// Keeps writers out of a storage that is going to be moved or taken away.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageNotFound`]; [`ErrorCode::StorageInUse`] while somebody writes.
+    pub(crate) fn close(&self, name: &str) -> Result<Closed> {
+        self.others.close(name)
+    }
+
     /// A storage by its name.
     ///
     /// # Errors
     /// [`ErrorCode::StorageNotFound`].
-    pub(crate) fn storage(&self, name: &str) -> Result<&Arc<dyn SegmentStorage>> {
-        if name == LOCAL_STORAGE {
-            return Ok(&self.local);
+    pub(crate) fn storage(&self, name: &str) -> Result<Arc<dyn SegmentStorage>> {
+        if name == LOCAL_STORAGE { Ok(Arc::clone(&self.local)) } else { self.others.get(name)?.files() }
+    }
+
+    /// Whether a table's new segments go to `local`.
+    pub(crate) fn is_local(&self, entry: &TableEntry) -> bool {
+        entry.definition.options.storage.as_deref().is_none_or(|name| name == LOCAL_STORAGE)
+    }
+
+    /// Where a table's new segments go, as people are told.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StorageNotFound`].
+    pub(crate) fn location(&self, entry: &TableEntry) -> Result<String> {
+        match entry.definition.options.storage.as_deref().filter(|_| !self.is_local(entry)) {
+            None => Ok(self.local_root.display().to_string()),
+            Some(name) => Ok(self.others.get(name)?.record.location.clone()),
         }
-        Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{name}' does not exist.")))
     }
 
     /// Forgets what is kept of a segment whose file is going to be deleted.
@@ -94,21 +127,28 @@ impl SegmentStores {
     /// Where a table's options send its new segments.
     ///
     /// # Errors
-    /// [`ErrorCode::StorageNotFound`], [`ErrorCode::InvalidOption`].
+    /// [`ErrorCode::StorageNotFound`], [`ErrorCode::InvalidOption`]; [`ErrorCode::StorageUnavailable`] while the storage is
+    /// being altered.
     pub(crate) fn destination(&self, entry: &TableEntry) -> Result<Destination> {
         let options = &entry.definition.options;
         let storage = options.storage.clone().unwrap_or_else(|| LOCAL_STORAGE.to_owned());
-        let files = Arc::clone(self.storage(&storage)?);
-        let default = match entry.table_type() {
-            TableType::User | TableType::Stream => &self.user_template,
-            TableType::Shared => &self.shared_template,
+        let other = if storage == LOCAL_STORAGE { None } else { Some(self.others.get(&storage)?) };
+        let record = other.as_ref().map(|other| &other.record);
+        let (own, default) = match entry.table_type() {
+            TableType::User | TableType::Stream => {
+                (record.and_then(|record| record.user_path_template.as_ref()), &self.user_template)
+            }
+            TableType::Shared => {
+                (record.and_then(|record| record.shared_path_template.as_ref()), &self.shared_template)
+            }
         };
-        let template = options.path_template.as_ref().unwrap_or(default);
+        let template = options.path_template.as_ref().or(own).unwrap_or(default);
         Ok(Destination {
-            files,
-            location: self.local_root.display().to_string(),
             template: PathTemplate::parse(template, entry.table_type())?,
             sharding: sharding_strategy(options.sharding.as_deref())?,
+            _writing: other.as_ref().map(|other| other.begin_writing()).transpose()?.map(Arc::new),
+            // After it: what is open of the storage does not change from there on.
+            files: self.storage(&storage)?,
             storage,
         })
     }
@@ -125,7 +165,8 @@ impl SegmentStores {
     ) -> Result<Segment> {
         let name = partition_name(entry, partition.user.clone());
         let key = KeyLayout::new(&entry.schema)?;
-        let open = OpenSegment { storage: self.storage(&manifest.storage)?, manifest, partition: &name, key: &key };
+        let storage = self.storage(&manifest.storage)?;
+        let open = OpenSegment { storage: &storage, manifest, partition: &name, key: &key };
         Ok(self.cache.open(open).await?)
     }
 }

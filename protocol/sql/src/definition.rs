@@ -1,5 +1,7 @@
 //! What DDL leaves behind: namespaces, tables, columns, options.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use kalamdb_commons::{ColumnId, ColumnName, NamespaceId, QualifiedTableName, Role, SchemaVersion, TableId, TableType};
@@ -166,4 +168,19 @@ pub struct UserOptions {
     pub metadata: Option<Option<String>>,
     /// Whether the user is refused.
     pub disabled: Option<bool>,
+}
+
+/// What CREATE STORAGE and ALTER STORAGE say of a storage: options by their names, NULL as `None`. What each may be is for
+/// whoever opens the storage; the path templates are checked.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StorageOptions {
+    /// Some of them may be credentials.
+    pub given: BTreeMap<String, Option<String>>,
+}
+
+impl fmt::Debug for StorageOptions {
+    /// Leaves the values out: some are credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.given.keys()).finish()
+    }
 }

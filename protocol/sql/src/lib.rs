@@ -25,8 +25,8 @@ pub use convert::{
     decode_base64, decode_hex, encode_base64, format_decimal, json_to_value, number_to_value, text_to_value,
 };
 pub use definition::{
-    Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, TableDefinition, TableOptions,
-    TableSchema, UserOptions,
+    Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, StorageOptions, TableDefinition,
+    TableOptions, TableSchema, UserOptions,
 };
 pub use limits::MAX_COLUMNS;
 pub use parser::{OptionChanges, Statements, statements};

@@ -15,6 +15,7 @@ mod queries;
 mod refused;
 mod schema_statements;
 mod stack;
+mod storages;
 mod users;
 
 use kalamdb_commons::{Error, ErrorCode, Result};

@@ -6,7 +6,7 @@
 use kalamdb_commons::{ColumnName, NamespaceId, Position, QualifiedTableName, TableName, TableType, UserId};
 use sqlparser::ast;
 
-use crate::{ColumnDefault, ColumnType, OptionChanges, TableOptions, UserOptions};
+use crate::{ColumnDefault, ColumnType, OptionChanges, StorageOptions, TableOptions, UserOptions};
 
 /// One statement of a text, with what the caller needs beside its meaning.
 #[derive(Debug, Clone)]
@@ -103,6 +103,31 @@ pub enum Statement {
         /// Whether a missing row is fine.
         if_exists: bool,
     },
+    /// `CREATE STORAGE [IF NOT EXISTS] name WITH (…)`
+    CreateStorage {
+        /// In lower case.
+        name: String,
+        /// Whether an existing storage is fine.
+        if_not_exists: bool,
+        /// What it is.
+        options: StorageOptions,
+    },
+    /// `ALTER STORAGE name SET (…)`
+    AlterStorage {
+        /// In lower case.
+        name: String,
+        /// What it is from now on; at least one thing.
+        changes: StorageOptions,
+    },
+    /// `DROP STORAGE [IF EXISTS] name`
+    DropStorage {
+        /// In lower case.
+        name: String,
+        /// Whether a missing storage is fine.
+        if_exists: bool,
+    },
+    /// `SHOW STORAGES`
+    ShowStorages,
     /// `SHOW TABLES [IN ns]`
     ShowTables {
         /// `None`: the request's namespace.
@@ -150,6 +175,10 @@ impl Statement {
             | Self::CreateUser { .. }
             | Self::AlterUser { .. }
             | Self::DropUser { .. }
+            | Self::CreateStorage { .. }
+            | Self::AlterStorage { .. }
+            | Self::DropStorage { .. }
+            | Self::ShowStorages
             | Self::ShowTables { .. }
             | Self::Describe { .. }
             | Self::Explain { .. } => false,

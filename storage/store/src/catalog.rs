@@ -1,4 +1,4 @@
-//! The catalog on disk: namespaces, tables with every version of their columns, users.
+//! The catalog on disk: namespaces, tables with every version of their columns, storages, users.
 //!
 //! Only reads and batches; who may change what, and when, is the `CatalogActor`'s business.
 
@@ -10,7 +10,9 @@ use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, TableId, UserI
 use kalamdb_sql::{NamespaceDefinition, TableDefinition, TableSchema};
 
 use crate::backend::{Batch, Direction, Partition, ScanRequest, StorageBackend};
-use crate::codec::catalog::{SchemaRecord, UserRecord, decode_namespace, decode_table, encode_namespace, encode_table};
+use crate::codec::catalog::{
+    SchemaRecord, StorageRecord, UserRecord, decode_namespace, decode_table, encode_namespace, encode_table,
+};
 use crate::codec::meta::NextTableId;
 use crate::codec::{keys, system};
 
@@ -26,6 +28,8 @@ pub struct CatalogData {
     pub tables: Vec<TableDefinition>,
     /// Every version of every table, for rows written under it.
     pub schemas: HashMap<(TableId, SchemaVersion), Arc<TableSchema>>,
+    /// All storages but `local`, which is the settings'.
+    pub storages: Vec<StorageRecord>,
     /// All users with a row of their own.
     pub users: Vec<UserRecord>,
     /// The id the next table gets.
@@ -48,6 +52,9 @@ pub async fn load(backend: &dyn StorageBackend) -> Result<CatalogData> {
         let (table, _) = system::split_schema_key(&key)?;
         let schema = SchemaRecord::decode(&value)?.schema;
         data.schemas.insert((table, schema.version), Arc::new(schema));
+    }
+    for (_, value) in scan_all(backend, system::storages()).await? {
+        data.storages.push(StorageRecord::decode(&value)?);
     }
     for (_, value) in scan_all(backend, system::users()).await? {
         data.users.push(UserRecord::decode(&value)?);
@@ -84,6 +91,16 @@ pub fn delete_table(batch: &mut Batch, id: TableId) {
     batch.delete_range(keys::rows_table(id).range());
     batch.delete_range(keys::log_table(id).range());
     batch.delete_range(keys::manifest_table(id).range());
+}
+
+/// Adds a storage, or puts it in place of the one of that name.
+pub fn put_storage(batch: &mut Batch, storage: &StorageRecord) {
+    batch.put(Family::System, system::storage(&storage.name), storage.encode());
+}
+
+/// Removes a storage; nothing is done to what lies in it.
+pub fn delete_storage(batch: &mut Batch, name: &str) {
+    batch.delete(Family::System, system::storage(name));
 }
 
 /// Adds a user's row, or puts it in place of the one that is there.

@@ -3,14 +3,14 @@
 use kalamdb_commons::{ColumnId, ColumnName, Error, ErrorCode, Result, SchemaVersion};
 use kalamdb_sql::{MAX_COLUMNS, TableDefinition, TableSchema};
 
-use crate::engine::ddl::{Alteration, check_storage};
+use crate::engine::ddl::Alteration;
 
 /// The definition after a change, one version on, and what was done, in a sentence. Ids of columns are never used again,
 /// so a column that is dropped and added anew is another one in every row.
 ///
 /// # Errors
 /// [`ErrorCode::ColumnNotFound`], [`ErrorCode::Conflict`] for a name that is taken, [`ErrorCode::Unsupported`] for the
-/// primary key's columns and a table's last one, [`ErrorCode::InvalidOption`], [`ErrorCode::StorageNotFound`].
+/// primary key's columns and a table's last one, [`ErrorCode::InvalidOption`].
 pub(crate) fn altered(before: &TableDefinition, change: &Alteration) -> Result<(TableDefinition, String)> {
     let mut table = before.clone();
     let schema = &mut table.schema;
@@ -49,7 +49,6 @@ pub(crate) fn altered(before: &TableDefinition, change: &Alteration) -> Result<(
         }
         Alteration::SetOptions(changes) => {
             table.options = changes.apply(table.table_type, &table.options)?;
-            check_storage(&table.options)?;
             format!("options of '{}' set", table.name)
         }
     };

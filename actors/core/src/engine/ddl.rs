@@ -8,13 +8,19 @@ use kalamdb_commons::{
     UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, TableChange, TableOptions,
-    TableSchema, UserOptions, Value,
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, StorageOptions, TableChange,
+    TableOptions, TableSchema, UserOptions, Value,
 };
+use kalamdb_store::codec::catalog::StorageRecord;
+use tokio::sync::oneshot;
 
 use super::context::{StatementContext, forbidden};
 use super::dml::evaluate_constant;
-use crate::segments::LOCAL_STORAGE;
+use super::{Runtime, now_micros};
+use crate::catalog::{self, CatalogSnapshot};
+use crate::flush::sweep;
+use crate::segments::{self, LOCAL_STORAGE};
+use crate::task::spawn_on;
 
 /// A change of the catalog.
 #[derive(Debug, Clone)]
@@ -29,6 +35,12 @@ pub(crate) enum Ddl {
     AlterTable { name: QualifiedTableName, change: Box<Alteration> },
     /// `DROP TABLE`; of a kind, where the statement names one.
     DropTable { name: QualifiedTableName, table_type: Option<TableType>, if_exists: bool },
+    /// `CREATE STORAGE`, with a storage that can be used.
+    CreateStorage { storage: Box<StorageRecord>, if_not_exists: bool },
+    /// `ALTER STORAGE`
+    AlterStorage { name: String, changes: StorageOptions },
+    /// `DROP STORAGE`
+    DropStorage { name: String, if_exists: bool },
     /// `CREATE USER`
     CreateUser { user: UserId, if_not_exists: bool, options: UserOptions },
     /// `ALTER USER`
@@ -87,7 +99,6 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     if create.table_type == TableType::Stream {
         return Err(Error::new(ErrorCode::Unsupported, "stream tables are not offered by this version"));
     }
-    check_storage(&create.options)?;
     let mut columns = Vec::with_capacity(create.columns.len());
     for (at, spec) in create.columns.iter().enumerate() {
         columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);
@@ -105,14 +116,40 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
     })
 }
 
-/// That the storage an option names exists.
-pub(crate) fn check_storage(options: &TableOptions) -> Result<()> {
-    match &options.storage {
-        Some(storage) if storage != LOCAL_STORAGE => {
-            Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{storage}' does not exist.")))
-        }
-        Some(_) | None => Ok(()),
+/// A storage that CREATE STORAGE asks for; unless there is one of the name, it is found out whether it can be used.
+pub(crate) async fn new_storage(
+    catalog: &CatalogSnapshot,
+    name: &str,
+    options: &StorageOptions,
+) -> Result<StorageRecord> {
+    let record = catalog::new_storage(name.to_owned(), options, now_micros())?;
+    let files = segments::open(&record)?;
+    if name != LOCAL_STORAGE && !catalog.storages.contains_key(name) {
+        files.prepare().await?;
     }
+    Ok(record)
+}
+
+/// That a storage as ALTER STORAGE would have it can be used.
+pub(crate) async fn try_storage(catalog: &CatalogSnapshot, name: &str, changes: &StorageOptions) -> Result<()> {
+    // One that is missing is for the `CatalogActor` to tell.
+    let Some(before) = catalog.storages.get(name) else { return Ok(()) };
+    Ok(segments::open(&catalog::altered_storage(before, changes, now_micros())?)?.prepare().await?)
+}
+
+/// Deletes what need not be waited for before a storage is dropped: files of tables that were dropped just now, unless
+/// somebody reads them.
+pub(crate) async fn clear_storage(runtime: &Arc<Runtime>, name: &str) -> Result<()> {
+    if !runtime.catalog().storages.contains_key(name) {
+        return Ok(());
+    }
+    let sweeping = Arc::clone(runtime);
+    let (done, ended) = oneshot::channel();
+    drop(spawn_on(runtime.statements(), "sweep", async move {
+        // Whoever asked may be gone.
+        let _ = done.send(sweep(&sweeping).await);
+    }));
+    ended.await.map_err(Error::internal)?
 }
 
 /// What an ALTER TABLE asks for.

@@ -106,6 +106,7 @@ async fn run_statement(
         }
         Statement::ShowNamespaces => show::show_namespaces(&*scope.begin(None).await?),
         Statement::ShowTables { namespace } => show::show_tables(&*scope.begin(None).await?, namespace.as_ref()),
+        Statement::ShowStorages => show::show_storages(&*scope.begin(None).await?),
         Statement::Describe { table } => show::describe(&*scope.begin(None).await?, table),
         Statement::FlushTable { table } => Box::pin(flush::flush_table(scope, &clients.flushes, table)).await,
         Statement::FlushAllTables => Box::pin(flush::flush_all_tables(scope, &clients.flushes)).await,
@@ -119,7 +120,10 @@ async fn run_statement(
         | Statement::DropTable { .. }
         | Statement::CreateUser { .. }
         | Statement::AlterUser { .. }
-        | Statement::DropUser { .. } => {
+        | Statement::DropUser { .. }
+        | Statement::CreateStorage { .. }
+        | Statement::AlterStorage { .. }
+        | Statement::DropStorage { .. } => {
             ddl::check_role(scope.identity.role)?;
             let apply = async {
                 let ddl = ddl_of(scope, &parsed.statement).await?;
@@ -159,6 +163,20 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
         Statement::AlterUser { user, changes } => {
             ddl::check_user(&scope.runtime.settings().auth, user, changes)?;
             Ddl::AlterUser { user: user.clone(), changes: changes.clone() }
+        }
+        Statement::CreateStorage { name, if_not_exists, options } => {
+            let catalog = scope.runtime.catalog();
+            let storage = scope.bound(ddl::new_storage(&catalog, name, options)).await?;
+            Ddl::CreateStorage { storage: Box::new(storage), if_not_exists: *if_not_exists }
+        }
+        Statement::AlterStorage { name, changes } => {
+            let catalog = scope.runtime.catalog();
+            scope.bound(ddl::try_storage(&catalog, name, changes)).await?;
+            Ddl::AlterStorage { name: name.clone(), changes: changes.clone() }
+        }
+        Statement::DropStorage { name, if_exists } => {
+            scope.bound(ddl::clear_storage(&scope.runtime, name)).await?;
+            Ddl::DropStorage { name: name.clone(), if_exists: *if_exists }
         }
         Statement::DropUser { user, if_exists } => Ddl::DropUser { user: user.clone(), if_exists: *if_exists },
         _ => return Err(Error::internal("a statement that is no DDL was taken for one")),

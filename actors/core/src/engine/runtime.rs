@@ -21,7 +21,7 @@ use super::planning::session_state;
 use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
-use crate::segments::SegmentStores;
+use crate::segments::{Contents, LOCAL_STORAGE, SegmentStores};
 
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
@@ -68,6 +68,7 @@ impl Runtime {
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let segments = SegmentStores::new(&settings.storage)?;
         check_local(&store, &segments).await?;
+        segments.adopt(&snapshot.storages);
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
         if settings.server.workers > 0 {
@@ -215,6 +216,8 @@ impl Runtime {
 
     /// For the `CatalogActor` only.
     pub(crate) fn swap_catalog(&self, snapshot: CatalogSnapshot) {
+        // First: a table that is made in a new storage finds it.
+        self.segments.adopt(&snapshot.storages);
         self.catalog.store(Arc::new(snapshot));
     }
 
@@ -295,7 +298,8 @@ impl Runtime {
 async fn check_local(store: &Store, segments: &SegmentStores) -> Result<()> {
     let recorded = location::local(store.backend.snapshot().await?.as_ref()).await?;
     let Some(recorded) = recorded.filter(|recorded| *segments.local_root() != *recorded.path) else { return Ok(()) };
-    if store.committer.all_totals().iter().all(|(_, totals)| totals.segments == 0) {
+    let snapshot = store.backend.snapshot().await?;
+    if Contents::read(snapshot.as_ref(), LOCAL_STORAGE).await?.segments.is_empty() {
         return Ok(());
     }
     Err(Error::new(

@@ -16,7 +16,7 @@ use super::context::{StatementContext, forbidden};
 use super::rows::{RowColumn, result_of, table_of};
 use crate::catalog::TableEntry;
 pub(crate) use stored::{StoredTable, job_row};
-use tables::VirtualTable;
+use tables::{VirtualTable, storages};
 
 /// The namespace of the system tables.
 const SYSTEM: &str = "system";
@@ -100,6 +100,24 @@ pub(crate) fn show_tables(context: &StatementContext, namespace: Option<&Namespa
         ]
     });
     result_of(&columns, &rows.collect::<Vec<_>>())
+}
+
+/// `SHOW STORAGES`: for `service` and up.
+pub(crate) fn show_storages(context: &StatementContext) -> Result<StatementResult> {
+    if context.identity.role == Role::User {
+        return Err(forbidden());
+    }
+    let columns = [
+        RowColumn::new("storage", ColumnType::Text, false),
+        RowColumn::new("type", ColumnType::Text, false),
+        RowColumn::new("location", ColumnType::Text, false),
+        RowColumn::new("user_path_template", ColumnType::Text, false),
+        RowColumn::new("shared_path_template", ColumnType::Text, false),
+        RowColumn::new("options", ColumnType::Json, false),
+        RowColumn::new("created_at", ColumnType::Timestamp, true),
+        RowColumn::new("updated_at", ColumnType::Timestamp, true),
+    ];
+    result_of(&columns, &storages(context))
 }
 
 /// `DESCRIBE t`

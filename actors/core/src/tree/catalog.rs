@@ -9,6 +9,7 @@
 //! Restart: it reads the catalog anew; statements that had not begun are sent once more by their callers. Shutdown:
 //! after all statements have ended.
 
+mod storages;
 mod users;
 
 use std::pin::pin;
@@ -24,7 +25,7 @@ use tokio::sync::{Mutex, oneshot};
 use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
 use super::slot::{Lost, Slot, restarting};
-use crate::catalog::{CatalogSnapshot, TableEntry, altered};
+use crate::catalog::{CatalogSnapshot, TableEntry, altered, check_table_storage};
 use crate::engine::ddl::{Alteration, Ddl, NewTable};
 use crate::engine::now_micros;
 use crate::engine::{Limits, Runtime, Store};
@@ -145,6 +146,9 @@ impl CatalogState {
             Ddl::CreateTable { table, if_not_exists } => self.create_table(*table, if_not_exists, now).await,
             Ddl::AlterTable { name, change } => self.alter_table(&name, &change, now).await,
             Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
+            Ddl::CreateStorage { storage, if_not_exists } => self.create_storage(*storage, if_not_exists).await,
+            Ddl::AlterStorage { name, changes } => self.alter_storage(&name, &changes, now).await,
+            Ddl::DropStorage { name, if_exists } => self.drop_storage(&name, if_exists).await,
             Ddl::CreateUser { user, if_not_exists, options } => {
                 self.create_user(user, if_not_exists, options, now).await
             }
@@ -247,6 +251,7 @@ impl CatalogState {
             }
             return Err(Error::new(ErrorCode::TableExists, format!("Table '{name}' exists already.")));
         }
+        check_table_storage(&snapshot, &options)?;
         let id = snapshot.next_table_id;
         snapshot.next_table_id = TableId(id.0 + 1);
         let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
@@ -261,6 +266,7 @@ impl CatalogState {
         let mut snapshot = self.copy();
         let entry = Arc::clone(snapshot.table(name)?);
         let (definition, done) = altered(&entry.definition, change)?;
+        check_table_storage(&snapshot, &definition.options)?;
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
         snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, entry.versions.clone())));

@@ -177,16 +177,15 @@ pub(super) fn statement(input: &Input<'_>, word: &str) -> Error {
     input.unexpected("a statement")
 }
 
-/// The error for CREATE, ALTER or DROP of something that is no namespace, table or user; the next word says what.
+/// The error for CREATE, ALTER or DROP of something that is no namespace, table, user or storage; the next word says what.
 pub(super) fn object(input: &Input<'_>, verb: &str) -> Error {
     match input.peek_word().as_deref() {
-        Some("STORAGE") => not_yet(input, &format!("{verb} STORAGE")),
         Some(word) if OBJECTS.contains(&word) => never(input, &format!("{verb} {word}")),
         _ => input.unexpected(
             if verb == "ALTER" {
-                "TABLE or USER after ALTER".to_owned()
+                "TABLE, USER or STORAGE after ALTER".to_owned()
             } else {
-                format!("NAMESPACE, TABLE or USER after {verb}")
+                format!("NAMESPACE, TABLE, USER or STORAGE after {verb}")
             }
             .as_str(),
         ),
@@ -196,9 +195,9 @@ pub(super) fn object(input: &Input<'_>, verb: &str) -> Error {
 /// The error for SHOW of something else; the next word says what.
 pub(super) fn shown(input: &Input<'_>) -> Error {
     match input.peek_word().as_deref() {
-        Some(word @ ("STORAGES" | "BACKUPS" | "BACKUP")) => not_yet(input, &format!("SHOW {word}")),
+        Some(word @ ("BACKUPS" | "BACKUP")) => not_yet(input, &format!("SHOW {word}")),
         Some(word) if SHOWN.contains(&word) => never(input, &format!("SHOW {word}")),
-        _ => input.unexpected("NAMESPACES or TABLES after SHOW"),
+        _ => input.unexpected("NAMESPACES, TABLES, STORAGES or TABLE STATS after SHOW"),
     }
 }
 

@@ -3,7 +3,7 @@
 use kalamdb_commons::{Result, TableType};
 
 use super::input::Input;
-use super::{alter_table, create_table, names, refused, users};
+use super::{alter_table, create_table, names, refused, storages, users};
 use crate::Statement;
 
 /// `CREATE …`
@@ -16,6 +16,7 @@ pub(super) fn create(input: &mut Input<'_>) -> Result<Statement> {
     match take_table(input) {
         Some(table_type) => create_table::create_table(input, table_type).map(Statement::CreateTable),
         None if input.take_word("USER") => users::create(input),
+        None if input.take_word("STORAGE") => storages::create(input),
         None => Err(refused::object(input, "CREATE")),
     }
 }
@@ -26,7 +27,10 @@ pub(super) fn alter(input: &mut Input<'_>) -> Result<Statement> {
     if input.take_word("TABLE") {
         return alter_table::alter_table(input);
     }
-    if input.take_word("USER") { users::alter(input) } else { Err(refused::object(input, "ALTER")) }
+    if input.take_word("USER") {
+        return users::alter(input);
+    }
+    if input.take_word("STORAGE") { storages::alter(input) } else { Err(refused::object(input, "ALTER")) }
 }
 
 /// `DROP …`
@@ -43,6 +47,7 @@ pub(super) fn drop(input: &mut Input<'_>) -> Result<Statement> {
             Ok(Statement::DropTable { table: names::changed_table_name(input)?, table_type, if_exists })
         }
         None if input.take_word("USER") => users::drop(input),
+        None if input.take_word("STORAGE") => storages::drop(input),
         None => Err(refused::object(input, "DROP")),
     }
 }
@@ -56,6 +61,9 @@ pub(super) fn show(input: &mut Input<'_>) -> Result<Statement> {
     if input.take_word("TABLES") {
         let namespace = if input.take_word("IN") { Some(names::namespace(input)?) } else { None };
         return Ok(Statement::ShowTables { namespace });
+    }
+    if input.take_word("STORAGES") {
+        return Ok(Statement::ShowStorages);
     }
     if input.take_words(&["TABLE", "STATS"]) {
         return Ok(Statement::ShowTableStats { table: names::own_table_name(input)? });

@@ -1,5 +1,6 @@
 mod defaults;
 mod rows;
+mod storages;
 mod tables;
 mod users;
 
@@ -131,14 +132,10 @@ fn what_is_not_offered_is_named() {
         ("ALTER TABLE t ADD c INT COLLATE x", "COLLATE"),
         ("ALTER VIEW v RENAME TO w", "ALTER VIEW"),
         ("COMPACT TABLE t", "COMPACT"),
-        ("CREATE STORAGE s WITH (type = 's3')", "CREATE STORAGE"),
-        ("ALTER STORAGE s SET (location = '/x')", "ALTER STORAGE"),
         ("CREATE ROLE a", "CREATE ROLE"),
-        ("DROP STORAGE s", "DROP STORAGE"),
         ("BACKUP DATABASE TO 'd'", "BACKUP"),
         ("KILL LIVE QUERY 'x'", "KILL"),
         ("CLEAR PLAN CACHE", "CLEAR"),
-        ("SHOW STORAGES", "STORAGES"),
         ("SHOW BACKUPS", "BACKUPS"),
         ("SHOW COLUMNS FROM t", "SHOW COLUMNS"),
         ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR"),

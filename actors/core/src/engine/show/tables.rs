@@ -1,8 +1,9 @@
 //! Each table made by the server: a schema and a row source.
 
 use kalamdb_commons::{Role, SystemTable};
+use kalamdb_segments::is_secret_option;
 use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
-use kalamdb_store::codec::catalog::UserRecord;
+use kalamdb_store::codec::catalog::{StorageRecord, StorageType, UserRecord};
 
 use super::super::context::StatementContext;
 use super::super::rows::RowColumn;
@@ -12,6 +13,8 @@ use crate::segments::LOCAL_STORAGE;
 
 /// The catalog that tables of users are in, and the one of system tables.
 const CATALOG: &str = "kalamdb";
+/// What is shown of a credential.
+const MASK: &str = "***";
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +87,9 @@ impl VirtualTable {
                 ("location", Text, false),
                 ("user_path_template", Text, false),
                 ("shared_path_template", Text, false),
+                ("options", Json, false),
+                ("created_at", Timestamp, true),
+                ("updated_at", Timestamp, true),
             ],
             Self::System(SystemTable::Users) => &[
                 ("user_id", Text, false),
@@ -156,16 +162,37 @@ fn tables(context: &StatementContext) -> Vec<Row> {
     context.catalog.tables.values().map(row).collect()
 }
 
-/// The one storage there is so far.
-fn storages(context: &StatementContext) -> Vec<Row> {
+/// `local`, then all others by name. Nobody is shown a credential.
+pub(super) fn storages(context: &StatementContext) -> Vec<Row> {
     let settings = &context.runtime.settings().storage;
-    vec![vec![
+    let local = vec![
         text(LOCAL_STORAGE),
-        text("filesystem"),
+        text(StorageType::Filesystem.as_str()),
         text(&context.runtime.segments().local_root().display().to_string()),
         text(&settings.user_path_template),
         text(&settings.shared_path_template),
-    ]]
+        Value::Json("{}".to_owned()),
+        Value::Null,
+        Value::Null,
+    ];
+    let row = |storage: &std::sync::Arc<StorageRecord>| {
+        let shown = storage.options.iter().map(|(name, value)| {
+            let value = if is_secret_option(name) { MASK } else { value.as_str() };
+            (name.clone(), serde_json::Value::from(value))
+        });
+        let template = |own: Option<&String>, default: &str| text(own.map_or(default, String::as_str));
+        vec![
+            text(&storage.name),
+            text(storage.storage_type.as_str()),
+            text(&storage.location),
+            template(storage.user_path_template.as_ref(), &settings.user_path_template),
+            template(storage.shared_path_template.as_ref(), &settings.shared_path_template),
+            Value::Json(serde_json::Value::Object(shown.collect()).to_string()),
+            Value::Timestamp(storage.created_at),
+            Value::Timestamp(storage.updated_at),
+        ]
+    };
+    std::iter::once(local).chain(context.catalog.storages.values().map(row)).collect()
 }
 
 fn users(context: &StatementContext) -> Vec<Row> {

@@ -89,7 +89,7 @@ async fn try_job(
     let store = runtime.store();
     let catalog = runtime.catalog();
     let entry = catalog.table_of(table).ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))?;
-    let location = runtime.segments().destination(entry)?.location;
+    let location = runtime.segments().location(entry)?;
     if store.committer.totals(table).buffered_rows == 0 {
         return Ok(Report { job_id: None, outcome: Outcome::Empty, location, took_ms: 0.0 });
     }
