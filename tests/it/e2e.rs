@@ -17,6 +17,7 @@ mod restart;
 mod roles;
 mod select;
 mod status;
+mod stop;
 mod storages;
 mod user_qualifier;
 mod users;
