@@ -18,7 +18,9 @@ use kalamdb_store::catalog::CatalogData;
 use kalamdb_store::codec::catalog::{StorageRecord, UserRecord};
 
 pub(crate) use alter::altered;
-pub(crate) use storages::{altered_storage, check_table_storage, missing as missing_storage, new_storage};
+pub(crate) use storages::{
+    altered_storage, check_table_storage, missing as missing_storage, new_storage, same_place,
+};
 pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.

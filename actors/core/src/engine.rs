@@ -22,6 +22,7 @@ mod runtime;
 mod scan;
 mod scope;
 mod show;
+pub(crate) mod storages;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use kalamdb_store::codec::manifest::ManifestEntry;
 
 pub(crate) use self::partition::{PartitionSegments, Search};
 use self::storages::Storages;
-pub(crate) use self::storages::{Closed, Contents, Writing, in_use, open};
+pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, open, segment_in};
 use crate::catalog::TableEntry;
 
 /// The storage that always exists.
@@ -53,7 +53,7 @@ pub(crate) struct Destination {
     pub(crate) template: PathTemplate,
     pub(crate) sharding: Arc<dyn ShardingStrategy>,
     /// The storage stays what it is for as long as this lives; none is needed for `local`.
-    pub(crate) _writing: Option<Arc<Writing>>,
+    pub(crate) writing: Option<Arc<Writing>>,
 }
 
 impl SegmentStores {
@@ -87,12 +87,16 @@ impl SegmentStores {
         self.others.adopt(storages);
     }
 
-    /// Keeps writers out of a storage that is going to be moved or taken away.
+    /// Keeps writers out of a storage that is going to be moved or taken away; waits for those that are there.
     ///
     /// # Errors
-    /// [`ErrorCode::StorageNotFound`]; [`ErrorCode::StorageInUse`] while somebody writes.
-    pub(crate) fn close(&self, name: &str) -> Result<Closed> {
-        self.others.close(name)
+    /// [`ErrorCode::StorageNotFound`](kalamdb_commons::ErrorCode::StorageNotFound);
+    /// [`ErrorCode::StorageInUse`](kalamdb_commons::ErrorCode::StorageInUse) where they do not leave.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn close(&self, name: &str) -> Result<Closed> {
+        self.others.close(name).await
     }
 
     /// A storage by its name.
@@ -132,7 +136,12 @@ impl SegmentStores {
     pub(crate) fn destination(&self, entry: &TableEntry) -> Result<Destination> {
         let options = &entry.definition.options;
         let storage = options.storage.clone().unwrap_or_else(|| LOCAL_STORAGE.to_owned());
-        let other = if storage == LOCAL_STORAGE { None } else { Some(self.others.get(&storage)?) };
+        let (files, other, writing) = if storage == LOCAL_STORAGE {
+            (Arc::clone(&self.local), None, None)
+        } else {
+            let (other, writing) = self.others.write_into(&storage)?;
+            (other.files()?, Some(other), Some(Arc::new(writing)))
+        };
         let record = other.as_ref().map(|other| &other.record);
         let (own, default) = match entry.table_type() {
             TableType::User | TableType::Stream => {
@@ -146,9 +155,8 @@ impl SegmentStores {
         Ok(Destination {
             template: PathTemplate::parse(template, entry.table_type())?,
             sharding: sharding_strategy(options.sharding.as_deref())?,
-            _writing: other.as_ref().map(|other| other.begin_writing()).transpose()?.map(Arc::new),
-            // After it: what is open of the storage does not change from there on.
-            files: self.storage(&storage)?,
+            writing,
+            files,
             storage,
         })
     }

@@ -51,6 +51,6 @@ pub use shard::{
 pub use source::{ReadCounters, SegmentSource};
 pub use storage::{
     FileTail, LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
-    StorageDefinition, is_secret_option, open_storage,
+    StorageDefinition, is_place_option, is_secret_option, open_storage,
 };
 pub use writer::{SegmentWriter, SegmentWriterArgs, WrittenSegment};

@@ -24,7 +24,7 @@ use crate::path::SegmentPath;
 
 pub use local::LocalStorage;
 pub use object::{ObjectStorage, ObjectStorageArgs};
-pub use open::{StorageDefinition, is_secret_option, open_storage};
+pub use open::{StorageDefinition, is_place_option, is_secret_option, open_storage};
 
 /// The end of a file, and how long the file is.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_segments::is_place_option;
 use kalamdb_sql::{StorageOptions, TableOptions};
 use kalamdb_store::codec::catalog::{StorageRecord, StorageType};
 
@@ -61,6 +62,15 @@ pub(crate) fn altered_storage(before: &StorageRecord, changes: &StorageOptions, 
     Ok(record)
 }
 
+/// Whether files lie elsewhere by another record.
+pub(crate) fn same_place(one: &StorageRecord, other: &StorageRecord) -> bool {
+    let places = |record: &StorageRecord| -> Vec<(String, String)> {
+        let options = record.options.iter().filter(|(name, _)| is_place_option(name));
+        options.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    one.storage_type == other.storage_type && one.location == other.location && places(one) == places(other)
+}
+
 fn change(options: &mut BTreeMap<String, String>, name: &str, value: Option<&String>) {
     match value {
         Some(value) => options.insert(name.to_owned(), value.clone()),
@@ -116,6 +126,24 @@ mod tests {
         assert_eq!((after.created_at, after.updated_at), (1, 2));
         let back = altered_storage(&after, &options(&[("user_path_template", None)]), 3).expect("an alteration");
         assert_eq!(back.user_path_template, None);
+    }
+
+    #[test]
+    fn another_endpoint_is_another_place_and_another_secret_is_not() {
+        let pairs = [("type", Some("s3")), ("location", Some("s3://b")), ("endpoint", Some("https://one"))];
+        let made = new_storage("a".to_owned(), &options(&pairs), 1).expect("a storage");
+        for (name, value, same) in [
+            ("endpoint", Some("https://other"), false),
+            ("endpoint", None, false),
+            ("location", Some("s3://c"), false),
+            ("region", Some("x"), false),
+            ("secret_access_key", Some("x"), true),
+            ("timeout", Some("1s"), true),
+            ("user_path_template", Some("{storageLocation}/{userId}/"), true),
+        ] {
+            let after = altered_storage(&made, &options(&[(name, value)]), 2).expect("an alteration");
+            assert_eq!(same_place(&made, &after), same, "{name}");
+        }
     }
 
     #[test]

@@ -8,19 +8,15 @@ use kalamdb_commons::{
     UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, StorageOptions, TableChange,
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, TableChange,
     TableOptions, TableSchema, UserOptions, Value,
 };
 use kalamdb_store::codec::catalog::StorageRecord;
-use tokio::sync::oneshot;
 
 use super::context::{StatementContext, forbidden};
 use super::dml::evaluate_constant;
-use super::{Runtime, now_micros};
-use crate::catalog::{self, CatalogSnapshot};
-use crate::flush::sweep;
-use crate::segments::{self, LOCAL_STORAGE};
-use crate::task::spawn_on;
+use super::storages::AlteredStorage;
+use crate::segments::Closed;
 
 /// A change of the catalog.
 #[derive(Debug, Clone)]
@@ -38,9 +34,10 @@ pub(crate) enum Ddl {
     /// `CREATE STORAGE`, with a storage that can be used.
     CreateStorage { storage: Box<StorageRecord>, if_not_exists: bool },
     /// `ALTER STORAGE`
-    AlterStorage { name: String, changes: StorageOptions },
-    /// `DROP STORAGE`
-    DropStorage { name: String, if_exists: bool },
+    AlterStorage(Box<AlteredStorage>),
+    /// `DROP STORAGE` of one that nothing lies in, and nobody writes into for as long as `closed` is held; none where
+    /// there was no such storage.
+    DropStorage { name: String, if_exists: bool, closed: Option<Arc<Closed>> },
     /// `CREATE USER`
     CreateUser { user: UserId, if_not_exists: bool, options: UserOptions },
     /// `ALTER USER`
@@ -114,42 +111,6 @@ pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTa
         schema: TableSchema { version: SchemaVersion(1), columns, primary_key, next_column_id },
         options: create.options.clone(),
     })
-}
-
-/// A storage that CREATE STORAGE asks for; unless there is one of the name, it is found out whether it can be used.
-pub(crate) async fn new_storage(
-    catalog: &CatalogSnapshot,
-    name: &str,
-    options: &StorageOptions,
-) -> Result<StorageRecord> {
-    let record = catalog::new_storage(name.to_owned(), options, now_micros())?;
-    let files = segments::open(&record)?;
-    if name != LOCAL_STORAGE && !catalog.storages.contains_key(name) {
-        files.prepare().await?;
-    }
-    Ok(record)
-}
-
-/// That a storage as ALTER STORAGE would have it can be used.
-pub(crate) async fn try_storage(catalog: &CatalogSnapshot, name: &str, changes: &StorageOptions) -> Result<()> {
-    // One that is missing is for the `CatalogActor` to tell.
-    let Some(before) = catalog.storages.get(name) else { return Ok(()) };
-    Ok(segments::open(&catalog::altered_storage(before, changes, now_micros())?)?.prepare().await?)
-}
-
-/// Deletes what need not be waited for before a storage is dropped: files of tables that were dropped just now, unless
-/// somebody reads them.
-pub(crate) async fn clear_storage(runtime: &Arc<Runtime>, name: &str) -> Result<()> {
-    if !runtime.catalog().storages.contains_key(name) {
-        return Ok(());
-    }
-    let sweeping = Arc::clone(runtime);
-    let (done, ended) = oneshot::channel();
-    drop(spawn_on(runtime.statements(), "sweep", async move {
-        // Whoever asked may be gone.
-        let _ = done.send(sweep(&sweeping).await);
-    }));
-    ended.await.map_err(Error::internal)?
 }
 
 /// What an ALTER TABLE asks for.

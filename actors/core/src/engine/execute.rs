@@ -15,7 +15,7 @@ use super::params::Params;
 use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
-use super::{Runtime, flush, show};
+use super::{Runtime, flush, show, storages};
 use crate::tree::Clients;
 use crate::{AnswerMemory, SqlOutcome, SqlRequest, StatementError};
 
@@ -68,7 +68,8 @@ pub(crate) async fn run_request(
             }
             Err(error) => {
                 let error = while_reopening(runtime, cancel, error);
-                tracing::debug!(request_id, statement = at, %error, "statement failed");
+                // Without its message: that quotes the statement, and a CREATE STORAGE has credentials in it.
+                tracing::debug!(request_id, statement = at, code = %error.code, position = ?error.position, "statement failed");
                 failed = Some(StatementError { error, statement: Some(at) });
                 break;
             }
@@ -165,19 +166,10 @@ async fn ddl_of(scope: &Scope, statement: &Statement) -> Result<Ddl> {
             Ddl::AlterUser { user: user.clone(), changes: changes.clone() }
         }
         Statement::CreateStorage { name, if_not_exists, options } => {
-            let catalog = scope.runtime.catalog();
-            let storage = scope.bound(ddl::new_storage(&catalog, name, options)).await?;
-            Ddl::CreateStorage { storage: Box::new(storage), if_not_exists: *if_not_exists }
+            storages::create(scope, name, options, *if_not_exists).await?
         }
-        Statement::AlterStorage { name, changes } => {
-            let catalog = scope.runtime.catalog();
-            scope.bound(ddl::try_storage(&catalog, name, changes)).await?;
-            Ddl::AlterStorage { name: name.clone(), changes: changes.clone() }
-        }
-        Statement::DropStorage { name, if_exists } => {
-            scope.bound(ddl::clear_storage(&scope.runtime, name)).await?;
-            Ddl::DropStorage { name: name.clone(), if_exists: *if_exists }
-        }
+        Statement::AlterStorage { name, changes } => storages::alter(scope, name, changes).await?,
+        Statement::DropStorage { name, if_exists } => storages::drop_storage(scope, name, *if_exists).await?,
         Statement::DropUser { user, if_exists } => Ddl::DropUser { user: user.clone(), if_exists: *if_exists },
         _ => return Err(Error::internal("a statement that is no DDL was taken for one")),
     })

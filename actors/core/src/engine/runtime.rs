@@ -21,7 +21,7 @@ use super::planning::session_state;
 use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
-use crate::segments::{Contents, LOCAL_STORAGE, SegmentStores};
+use crate::segments::{LOCAL_STORAGE, SegmentStores, segment_in};
 
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
@@ -160,6 +160,8 @@ impl Runtime {
         };
         let snapshot = CatalogSnapshot::from_data(data);
         let _changing = self.changing_catalog();
+        // Before the store: nothing is written by the new one to where a storage was by the old one.
+        self.segments.adopt(&snapshot.storages);
         self.store.store(Arc::new(store));
         self.swap_catalog(snapshot);
         Ok(())
@@ -299,7 +301,7 @@ async fn check_local(store: &Store, segments: &SegmentStores) -> Result<()> {
     let recorded = location::local(store.backend.snapshot().await?.as_ref()).await?;
     let Some(recorded) = recorded.filter(|recorded| *segments.local_root() != *recorded.path) else { return Ok(()) };
     let snapshot = store.backend.snapshot().await?;
-    if Contents::read(snapshot.as_ref(), LOCAL_STORAGE).await?.segments.is_empty() {
+    if segment_in(snapshot.as_ref(), LOCAL_STORAGE).await?.is_none() {
         return Ok(());
     }
     Err(Error::new(

@@ -147,8 +147,10 @@ impl CatalogState {
             Ddl::AlterTable { name, change } => self.alter_table(&name, &change, now).await,
             Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
             Ddl::CreateStorage { storage, if_not_exists } => self.create_storage(*storage, if_not_exists).await,
-            Ddl::AlterStorage { name, changes } => self.alter_storage(&name, &changes, now).await,
-            Ddl::DropStorage { name, if_exists } => self.drop_storage(&name, if_exists).await,
+            Ddl::AlterStorage(altered) => self.alter_storage(*altered).await,
+            Ddl::DropStorage { name, if_exists, closed } => {
+                self.drop_storage(&name, if_exists, closed.is_some()).await
+            }
             Ddl::CreateUser { user, if_not_exists, options } => {
                 self.create_user(user, if_not_exists, options, now).await
             }

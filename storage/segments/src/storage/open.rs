@@ -1,7 +1,9 @@
 //! From what CREATE STORAGE says to a storage.
 //!
-//! What always holds: an option that is not known here is refused, nothing is taken from the environment, and what is
-//! a secret is known as one ([`is_secret_option`]).
+//! What always holds: an option that is not known here is refused, what is a secret is known as one
+//! ([`is_secret_option`]), and credentials are those that were given. The machine's own identity in its cloud is used
+//! where `machine_identity` asks for it, and never shown to another endpoint than the cloud's. Of the environment only
+//! the proxy is heeded.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +14,8 @@ use kalamdb_commons::parse_duration;
 use kalamdb_store::codec::catalog::StorageType;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 
 use super::{LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentStorage};
 use crate::error::{Result, SegmentError};
@@ -21,6 +23,8 @@ use crate::path::SegmentPath;
 
 /// Longest time for one request with its retries, where the option `timeout` does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the option may say.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 /// Longest time to reach the other side.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries after the first one.
@@ -30,6 +34,9 @@ const RETRIES: usize = 3;
 const TIMEOUT: &str = "timeout";
 const ALLOW_HTTP: &str = "allow_http";
 const ENDPOINT: &str = "endpoint";
+const SKIP_SIGNATURE: &str = "skip_signature";
+const MACHINE_IDENTITY: &str = "machine_identity";
+const SERVICE_ACCOUNT_PATH: &str = "service_account_path";
 
 /// The options of a kind of bucket by our names, and the client's.
 type Options<K> = &'static [(&'static str, K)];
@@ -41,14 +48,14 @@ const S3_OPTIONS: Options<AmazonS3ConfigKey> = &[
     ("secret_access_key", AmazonS3ConfigKey::SecretAccessKey),
     ("session_token", AmazonS3ConfigKey::Token),
     ("virtual_hosted_style_request", AmazonS3ConfigKey::VirtualHostedStyleRequest),
-    ("skip_signature", AmazonS3ConfigKey::SkipSignature),
+    (SKIP_SIGNATURE, AmazonS3ConfigKey::SkipSignature),
 ];
 
 const GCS_OPTIONS: Options<GoogleConfigKey> = &[
     ("service_account_key", GoogleConfigKey::ServiceAccountKey),
-    ("service_account_path", GoogleConfigKey::ServiceAccount),
+    (SERVICE_ACCOUNT_PATH, GoogleConfigKey::ServiceAccount),
     ("endpoint", GoogleConfigKey::BaseUrl),
-    ("skip_signature", GoogleConfigKey::SkipSignature),
+    (SKIP_SIGNATURE, GoogleConfigKey::SkipSignature),
 ];
 
 const AZURE_OPTIONS: Options<AzureConfigKey> = &[
@@ -59,9 +66,16 @@ const AZURE_OPTIONS: Options<AzureConfigKey> = &[
     ("client_secret", AzureConfigKey::ClientSecret),
     ("tenant_id", AzureConfigKey::AuthorityId),
     ("endpoint", AzureConfigKey::Endpoint),
-    ("use_emulator", AzureConfigKey::UseEmulator),
-    ("skip_signature", AzureConfigKey::SkipSignature),
+    (SKIP_SIGNATURE, AzureConfigKey::SkipSignature),
 ];
+
+/// Options that are credentials together.
+type Credentials = &'static [&'static [&'static str]];
+
+const S3_CREDENTIALS: Credentials = &[&["access_key_id", "secret_access_key"]];
+const GCS_CREDENTIALS: Credentials = &[&["service_account_key"], &[SERVICE_ACCOUNT_PATH]];
+const AZURE_CREDENTIALS: Credentials =
+    &[&["account_key"], &["sas_token"], &["client_id", "client_secret", "tenant_id"]];
 
 /// The options whose values are credentials.
 const SECRET_OPTIONS: [&str; 7] = [
@@ -73,6 +87,12 @@ const SECRET_OPTIONS: [&str; 7] = [
     "sas_token",
     "client_secret",
 ];
+
+/// Whether an option says where the storage is: another value means other files.
+#[must_use]
+pub fn is_place_option(name: &str) -> bool {
+    !is_secret_option(name) && ![TIMEOUT, ALLOW_HTTP, MACHINE_IDENTITY, SERVICE_ACCOUNT_PATH].contains(&name)
+}
 
 /// Whether the value of an option is a credential, which nobody is shown.
 #[must_use]
@@ -121,7 +141,7 @@ pub fn open_storage(definition: &StorageDefinition<'_>) -> Result<Arc<dyn Segmen
         }
         StorageType::S3 => {
             let place = Place::parse(location, "s3")?;
-            let common = Common::take(definition, S3_OPTIONS)?;
+            let common = Common::take(definition, S3_OPTIONS, S3_CREDENTIALS)?;
             let builder = AmazonS3Builder::new()
                 .with_bucket_name(place.bucket)
                 .with_retry(common.retry())
@@ -131,17 +151,22 @@ pub fn open_storage(definition: &StorageDefinition<'_>) -> Result<Arc<dyn Segmen
         }
         StorageType::Gcs => {
             let place = Place::parse(location, "gs")?;
-            let common = Common::take(definition, GCS_OPTIONS)?;
+            let common = Common::take(definition, GCS_OPTIONS, GCS_CREDENTIALS)?;
             let builder = GoogleCloudStorageBuilder::new()
                 .with_bucket_name(place.bucket)
                 .with_retry(common.retry())
                 .with_client_options(common.client());
-            let builder = configure(definition, GCS_OPTIONS, builder, GoogleCloudStorageBuilder::with_config);
+            let mut builder = configure(definition, GCS_OPTIONS, builder, GoogleCloudStorageBuilder::with_config);
+            if common.skip_signature {
+                // Or the builder would look for the machine's.
+                let nobody = GcpCredential { bearer: String::new() };
+                builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+            }
             common.storage(place, builder.build())
         }
         StorageType::Azure => {
             let place = Place::parse(location, "azure")?;
-            let common = Common::take(definition, AZURE_OPTIONS)?;
+            let common = Common::take(definition, AZURE_OPTIONS, AZURE_CREDENTIALS)?;
             let builder = MicrosoftAzureBuilder::new()
                 .with_container_name(place.bucket)
                 .with_retry(common.retry())
@@ -177,33 +202,74 @@ impl<'a> Place<'a> {
 struct Common {
     timeout: Duration,
     allow_http: bool,
+    skip_signature: bool,
+    machine_identity: bool,
+    /// Whether a file is read, whose content is in no message.
+    reads_file: bool,
     secrets: Vec<String>,
 }
 
 impl Common {
-    fn take<K>(definition: &StorageDefinition<'_>, known: Options<K>) -> Result<Self> {
-        let mut common = Self { timeout: DEFAULT_TIMEOUT, allow_http: false, secrets: Vec::new() };
+    fn take<K>(definition: &StorageDefinition<'_>, known: Options<K>, credentials: Credentials) -> Result<Self> {
+        let mut common = Self {
+            timeout: DEFAULT_TIMEOUT,
+            allow_http: false,
+            skip_signature: false,
+            machine_identity: false,
+            reads_file: definition.options.contains_key(SERVICE_ACCOUNT_PATH),
+            secrets: Vec::new(),
+        };
         for (name, value) in definition.options {
             match name.as_str() {
                 TIMEOUT => {
-                    let timeout = parse_duration(value).filter(|timeout| !timeout.is_zero());
-                    common.timeout = timeout.ok_or_else(|| invalid(name, value, "a duration like '30s'"))?;
+                    let timeout = parse_duration(value).filter(|timeout| TIMEOUTS.contains(timeout));
+                    let allowed = "a duration like '30s', from '100ms' to '10m'";
+                    common.timeout = timeout.ok_or_else(|| invalid(name, value, allowed))?;
                 }
-                ALLOW_HTTP => {
-                    common.allow_http = value.parse().map_err(|_| invalid(name, value, "'true' or 'false'"))?;
-                }
+                ALLOW_HTTP => common.allow_http = boolean(name, value)?,
+                MACHINE_IDENTITY => common.machine_identity = boolean(name, value)?,
+                SKIP_SIGNATURE => common.skip_signature = boolean(name, value)?,
                 _ if !known.iter().any(|(known, _)| known == name) => {
-                    let names: Vec<&str> = known.iter().map(|(name, _)| *name).chain([TIMEOUT, ALLOW_HTTP]).collect();
+                    let names: Vec<&str> = known
+                        .iter()
+                        .map(|(name, _)| *name)
+                        .chain([TIMEOUT, ALLOW_HTTP, MACHINE_IDENTITY])
+                        .collect();
                     return Err(unknown(name, definition.storage_type, &names));
                 }
                 _ if is_secret_option(name) => common.secrets.push(value.clone()),
                 _ => {}
             }
         }
+        common.check_credentials(definition, credentials)?;
         match definition.options.get(ENDPOINT) {
             Some(endpoint) => common.check_endpoint(endpoint).map(|()| common),
             None => Ok(common),
         }
+    }
+
+    /// Whoever is not told who it is would be whoever the machine is.
+    fn check_credentials(&self, definition: &StorageDefinition<'_>, credentials: Credentials) -> Result<()> {
+        let given = |names: &&&[&str]| names.iter().all(|name| definition.options.contains_key(*name));
+        let ways = usize::from(credentials.iter().any(|names| given(&names)))
+            + usize::from(self.skip_signature)
+            + usize::from(self.machine_identity);
+        let message = match ways {
+            1 if self.machine_identity && definition.options.contains_key(ENDPOINT) => {
+                "option 'machine_identity' does not go with 'endpoint': whoever is there would get the machine's token"
+                    .to_owned()
+            }
+            1 => return Ok(()),
+            _ => {
+                let names: Vec<String> = credentials.iter().map(|names| names.join(" with ")).collect();
+                format!(
+                    "a {} storage needs one of {}, {SKIP_SIGNATURE} = 'true' and {MACHINE_IDENTITY} = 'true'",
+                    definition.storage_type.as_str(),
+                    names.join(", ")
+                )
+            }
+        };
+        Err(SegmentError::InvalidOption(message))
     }
 
     fn check_endpoint(&self, endpoint: &str) -> Result<()> {
@@ -218,17 +284,17 @@ impl Common {
         Err(SegmentError::InvalidOption(message.to_owned()))
     }
 
-    /// Half of the time for one try, so that there is a second one.
+    /// A third of the time for one try, and no new one after two thirds: the last one has its time too.
     fn client(&self) -> ClientOptions {
         ClientOptions::new()
             .with_allow_http(self.allow_http)
-            .with_connect_timeout(CONNECT_TIMEOUT.min(self.timeout / 2))
-            .with_timeout(self.timeout / 2)
+            .with_connect_timeout(CONNECT_TIMEOUT.min(self.timeout / 3))
+            .with_timeout(self.timeout / 3)
     }
 
     fn retry(&self) -> RetryConfig {
         let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
-        RetryConfig { backoff, max_retries: RETRIES, retry_timeout: self.timeout / 2 }
+        RetryConfig { backoff, max_retries: RETRIES, retry_timeout: self.timeout / 3 * 2 }
     }
 
     fn storage<S: ObjectStore>(
@@ -237,7 +303,13 @@ impl Common {
         built: object_store::Result<S>,
     ) -> Result<Arc<dyn SegmentStorage>> {
         let masked = super::object::masked(self.secrets.clone());
-        let store = built.map_err(|error| SegmentError::InvalidOption(masked.message(&error)))?;
+        let store = built.map_err(|error| {
+            SegmentError::InvalidOption(if self.reads_file {
+                format!("option '{SERVICE_ACCOUNT_PATH}' is wrong: it names a service account's key, as JSON, on the server")
+            } else {
+                masked.message(&error)
+            })
+        })?;
         let prefix = place.prefix.to_owned();
         let args = ObjectStorageArgs { store: Arc::new(store), prefix, timeout: self.timeout, secrets: self.secrets };
         Ok(Arc::new(ObjectStorage::new(args)?))
@@ -254,6 +326,10 @@ fn configure<B, K: Copy>(
         Some(value) => with(builder, *key, value.clone()),
         None => builder,
     })
+}
+
+fn boolean(name: &str, value: &str) -> Result<bool> {
+    value.parse().map_err(|_| invalid(name, value, "'true' or 'false'"))
 }
 
 fn invalid(name: &str, value: &str, allowed: &str) -> SegmentError {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
-use kalamdb_sql::StorageOptions;
 use kalamdb_store::codec::catalog::StorageRecord;
 use kalamdb_store::{Batch, catalog as records};
 
 use super::CatalogState;
-use crate::catalog::{CatalogSnapshot, altered_storage, missing_storage};
-use crate::segments::{Contents, LOCAL_STORAGE, in_use, open};
+use crate::catalog::missing_storage;
+use crate::engine::storages::AlteredStorage;
+use crate::segments::{LOCAL_STORAGE, in_use};
 
 impl CatalogState {
     pub(super) async fn create_storage(&self, storage: StorageRecord, if_not_exists: bool) -> Result<String> {
@@ -28,46 +28,38 @@ impl CatalogState {
         Ok(format!("storage '{name}' created"))
     }
 
-    pub(super) async fn alter_storage(&self, name: &str, changes: &StorageOptions, now: i64) -> Result<String> {
+    /// Of one that was tried, and is still as it was then.
+    pub(super) async fn alter_storage(&self, altered: AlteredStorage) -> Result<String> {
         let mut snapshot = self.copy();
-        let before = known(&snapshot, name)?;
-        let storage = altered_storage(&before, changes, now)?;
-        let files = open(&storage)?;
-        // What is being written is written to where it was.
-        let moved = storage.location != before.location;
-        let _closed = if moved { Some(self.runtime.segments().close(name)?) } else { None };
-        if moved {
-            let rows = self.runtime.store().backend.snapshot().await?;
-            Contents::read(rows.as_ref(), name).await?.check_place(name, files.as_ref()).await?;
+        let AlteredStorage { before, after, _closed } = altered;
+        let name = before.name.clone();
+        match snapshot.storages.get(&name) {
+            None => return Err(missing_storage(&name)),
+            Some(now) if *now != before => return Err(changed_meanwhile(&name)),
+            Some(_) => {}
         }
         let mut batch = Batch::new();
-        records::put_storage(&mut batch, &storage);
-        snapshot.storages.insert(name.to_owned(), Arc::new(storage));
+        records::put_storage(&mut batch, &after);
+        snapshot.storages.insert(name.clone(), Arc::new(after));
         self.publish_new(batch, snapshot).await?;
         Ok(format!("storage '{name}' altered"))
     }
 
-    pub(super) async fn drop_storage(&self, name: &str, if_exists: bool) -> Result<String> {
+    /// With writers kept out of it, and nothing in it.
+    pub(super) async fn drop_storage(&self, name: &str, if_exists: bool, is_closed: bool) -> Result<String> {
         let mut snapshot = self.copy();
-        match known(&snapshot, name) {
-            Err(error) if error.code == ErrorCode::StorageNotFound && if_exists => {
+        if !snapshot.storages.contains_key(name) {
+            if if_exists {
                 return Ok(format!("storage '{name}' does not exist"));
             }
-            known => known?,
-        };
+            return Err(missing_storage(name));
+        }
+        if !is_closed {
+            return Err(changed_meanwhile(name));
+        }
         let user = snapshot.tables.values().find(|entry| entry.definition.options.storage.as_deref() == Some(name));
         if let Some(entry) = user {
             return Err(in_use(name, &format!("table '{}' is flushed to it", entry.definition.name)));
-        }
-        let _closed = self.runtime.segments().close(name)?;
-        let rows = self.runtime.store().backend.snapshot().await?;
-        let contents = Contents::read(rows.as_ref(), name).await?;
-        if let Some(segment) = contents.segments.first() {
-            return Err(in_use(name, &format!("segments lie in it, such as '{}'", segment.path)));
-        }
-        if contents.other_files > 0 {
-            let why = format!("{} files in it are still to be deleted: try again later", contents.other_files);
-            return Err(in_use(name, &why));
         }
         let mut batch = Batch::new();
         records::delete_storage(&mut batch, name);
@@ -77,10 +69,6 @@ impl CatalogState {
     }
 }
 
-fn known(snapshot: &CatalogSnapshot, name: &str) -> Result<Arc<StorageRecord>> {
-    if name == LOCAL_STORAGE {
-        let message = "storage 'local' is that of the settings: see storage.default_location and the path templates";
-        return Err(Error::new(ErrorCode::Unsupported, message));
-    }
-    snapshot.storages.get(name).cloned().ok_or_else(|| missing_storage(name))
+fn changed_meanwhile(name: &str) -> Error {
+    Error::new(ErrorCode::Conflict, format!("Storage '{name}' was changed by another statement: try again."))
 }
