@@ -24,7 +24,7 @@ use crate::catalog::TableEntry;
 use crate::engine::{Runtime, Store, now_micros};
 use crate::segments::Destination;
 use encode::{Encoded, Target, encode};
-pub(crate) use sweep::{forget_old_jobs, sweep};
+pub(crate) use sweep::{Sweeper, forget_old_jobs};
 
 /// Partitions of a group.
 const GROUP_PARTITIONS: usize = 256;
@@ -243,7 +243,7 @@ async fn flush_group(
         present(runtime, lease.table())?;
         let commit = guard.commit_flush(lease, file.pending, file.segment, file.rows).await.map_err(refused)?;
         drop(guard);
-        acknowledgements.extend(commit.acknowledgement);
+        acknowledgements.push(commit.acknowledgement);
         flushed.rows += commit.rows;
         flushed.segments += u64::from(commit.entry.is_some());
     }

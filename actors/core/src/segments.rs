@@ -4,6 +4,7 @@
 //! What always holds: a statement reads the manifest at its own snapshot, with its generation pinned, so the files that
 //! the manifest names are there for as long as the statement is.
 
+mod boundaries;
 mod partition;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use kalamdb_segments::{
 use kalamdb_store::PartitionId;
 use kalamdb_store::codec::manifest::ManifestEntry;
 
+use self::boundaries::Boundaries;
 pub(crate) use self::partition::{PartitionSegments, Search};
 use crate::catalog::TableEntry;
 
@@ -33,6 +35,7 @@ pub(crate) struct SegmentStores {
     local: Arc<dyn SegmentStorage>,
     local_files: Arc<LocalStorage>,
     local_root: PathBuf,
+    boundaries: Boundaries,
     cache: SegmentCache,
     user_template: String,
     shared_template: String,
@@ -59,6 +62,7 @@ impl SegmentStores {
             local: Arc::clone(&local_files) as Arc<dyn SegmentStorage>,
             local_files,
             local_root,
+            boundaries: Boundaries::default(),
             cache: SegmentCache::new(settings.memory / CACHE_SHARE),
             user_template: settings.user_path_template.clone(),
             shared_template: settings.shared_path_template.clone(),
@@ -84,6 +88,11 @@ impl SegmentStores {
             return Ok(&self.local);
         }
         Err(Error::new(ErrorCode::StorageNotFound, format!("Storage '{name}' does not exist.")))
+    }
+
+    /// What other servers may read, too.
+    pub(crate) fn boundaries(&self) -> &Boundaries {
+        &self.boundaries
     }
 
     /// Forgets what is kept of a segment whose file is going to be deleted.

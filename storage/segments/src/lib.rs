@@ -23,6 +23,7 @@ mod projection;
 mod schema;
 mod segment;
 mod shard;
+pub mod shared;
 mod source;
 mod storage;
 #[cfg(test)]
@@ -49,6 +50,6 @@ pub use shard::{
 };
 pub use source::{ReadCounters, SegmentSource};
 pub use storage::{
-    FileTail, LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
+    FileTail, LocalStorage, NOTE_LIMIT, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
 };
 pub use writer::{SegmentWriter, SegmentWriterArgs, WrittenSegment};

@@ -18,7 +18,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Result, SegmentError};
 use crate::path::SegmentPath;
 
 pub use local::LocalStorage;
@@ -68,6 +68,34 @@ pub trait SegmentStorage: fmt::Debug + Send + Sync {
     /// # Cancel safety
     /// Some may be gone and others not.
     async fn delete(&self, paths: &[SegmentPath]) -> Result<()>;
+
+    /// Reads a note: a small object that is replaced as a whole. None where there is none, although the storage is.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::SegmentError::Unavailable) when that cannot be told;
+    /// [`Damaged`](crate::SegmentError::Damaged) for one of more than [`NOTE_LIMIT`] bytes.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>>;
+
+    /// Writes a note, in place of the one that is there. On return a power cut does not take it away; whoever reads it
+    /// meanwhile reads the old one or the new one.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::SegmentError::Unavailable) or [`Full`](crate::SegmentError::Full): it may be written.
+    ///
+    /// # Cancel safety
+    /// As after an error.
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()>;
+}
+
+/// A note has no more bytes.
+pub const NOTE_LIMIT: u64 = 4096;
+
+/// What is there is no note of ours.
+fn too_long(path: &SegmentPath) -> SegmentError {
+    SegmentError::Damaged { path: path.to_string(), message: format!("it has more than {NOTE_LIMIT} bytes") }
 }
 
 /// Files being written, to be made durable together.

@@ -68,6 +68,9 @@ impl Runtime {
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let segments = SegmentStores::new(&settings.storage)?;
         check_local(&store, &segments).await?;
+        segments.boundaries().set(store.shared.as_ref());
+        // Before anything is served; where a storage does not answer it is tried again before each sweep.
+        segments.leave_boundaries().await;
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
         if settings.server.workers > 0 {
@@ -158,6 +161,7 @@ impl Runtime {
             }
         };
         let snapshot = CatalogSnapshot::from_data(data);
+        self.segments.boundaries().set(store.shared.as_ref());
         let _changing = self.changing_catalog();
         self.store.store(Arc::new(store));
         self.swap_catalog(snapshot);

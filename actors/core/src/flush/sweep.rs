@@ -1,12 +1,14 @@
 //! Files that nobody needs: pending ones whose flush is gone, and garbage that nobody reads any more. Exactly those are
-//! deleted that the backend's lists name; no directory is searched.
+//! deleted that the backend's lists name; no directory is searched. Of these, files that another server may read, too, stay
+//! where they are, and are only forgotten.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use kalamdb_commons::Result;
+use kalamdb_commons::{Error, Result};
 use kalamdb_segments::SegmentPath;
 use kalamdb_store::codec::files::StoredFile;
+use kalamdb_store::files::{GarbagePlace, GarbageRecord, PendingPlace, PendingRecord};
 use kalamdb_store::{Batch, jobs};
 
 use crate::engine::{Runtime, now_micros};
@@ -14,67 +16,120 @@ use crate::engine::{Runtime, now_micros};
 /// Entries of each list that are looked at in one go.
 const AT_ONCE: usize = 1000;
 
-/// Deletes what can be deleted now. What fails is tried again by the next call.
-///
-/// # Errors
-/// When the backend cannot be read or written.
-///
-/// # Cancel safety
-/// Not safe: run it in a task that ends by itself.
-pub(crate) async fn sweep(runtime: &Arc<Runtime>) -> Result<()> {
-    let store = runtime.store();
-    if store.has_failed() {
-        return Ok(());
-    }
-    let committer = &store.committer;
-    let mut pending = committer.unowned_pending().await?;
-    pending.truncate(AT_ONCE);
-    if !pending.is_empty() {
-        let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
-        let gone = delete(runtime, files).await;
-        pending.retain(|record| record.pending.files.iter().all(|file| gone.contains(file)));
-        committer.forget_pending(&pending).await?;
-    }
-    let mut garbage = committer.collectable(AT_ONCE).await?;
-    if !garbage.is_empty() {
-        for record in &garbage {
-            runtime.segments().forget(record.segment);
-        }
-        let gone = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
-        garbage.retain(|record| gone.contains(&record.entry.file));
-        committer.forget_garbage(&garbage).await?;
-    }
-    Ok(())
+/// Where the last sweep ended. Files that cannot be deleted, however many there are, keep no others: the next sweep goes
+/// on behind them, and takes them up again when it has seen the rest.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    at_once: usize,
+    pending: Option<PendingPlace>,
+    garbage: Option<GarbagePlace>,
 }
 
-/// Deletes files, storage by storage; those that are gone now.
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self::new(AT_ONCE)
+    }
+}
+
+impl Sweeper {
+    /// One that looks at so many entries of each list in one go.
+    fn new(at_once: usize) -> Self {
+        Self { at_once, pending: None, garbage: None }
+    }
+
+    /// Deletes what can be deleted now. What fails is tried again by a later call.
+    ///
+    /// # Errors
+    /// When the backend cannot be read or written.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
+    pub(crate) async fn sweep(&mut self, runtime: &Arc<Runtime>) -> Result<()> {
+        let store = runtime.store();
+        if store.has_failed() {
+            return Ok(());
+        }
+        runtime.segments().leave_boundaries().await;
+        let committer = &store.committer;
+        let mut pending = committer.unowned_pending().await?;
+        pending.retain(|record| self.pending.is_none_or(|after| record.place() > after));
+        pending.truncate(self.at_once);
+        self.pending = self.next(pending.len(), pending.last().map(PendingRecord::place));
+        if !pending.is_empty() {
+            let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
+            let done_with = delete(runtime, files).await;
+            pending.retain(|record| record.pending.files.iter().all(|file| done_with.contains(file)));
+            committer.forget_pending(&pending).await?;
+        }
+        let mut garbage = committer.collectable(self.garbage, self.at_once).await?;
+        self.garbage = self.next(garbage.len(), garbage.last().map(GarbageRecord::place));
+        if !garbage.is_empty() {
+            for record in &garbage {
+                runtime.segments().forget(record.segment);
+            }
+            let done_with = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
+            garbage.retain(|record| done_with.contains(&record.entry.file));
+            committer.forget_garbage(&garbage).await?;
+        }
+        Ok(())
+    }
+
+    /// Behind the last of a full hand; from the front again where the list has ended.
+    fn next<T>(&self, taken: usize, last: Option<T>) -> Option<T> {
+        last.filter(|_| taken == self.at_once)
+    }
+}
+
+/// Deletes files, storage by storage; those that the lists are done with: they are gone now, or may be another server's.
 async fn delete(runtime: &Arc<Runtime>, files: impl Iterator<Item = StoredFile>) -> HashSet<StoredFile> {
     let mut by_storage: BTreeMap<String, Vec<StoredFile>> = BTreeMap::new();
     for file in files {
         by_storage.entry(file.storage.clone()).or_default().push(file);
     }
-    let mut gone = HashSet::new();
+    let mut done_with = HashSet::new();
     for (storage, files) in by_storage {
+        let below = match runtime.segments().keep_below(&storage).await {
+            Ok(below) => below,
+            Err(error) => {
+                kept(&storage, files.len(), &error);
+                continue;
+            }
+        };
+        let (shared, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_shared(file, below));
+        if !shared.is_empty() {
+            tracing::info!(storage, files = shared.len(), "files of segments are left to the servers that share them");
+            done_with.extend(shared);
+        }
         if delete_of(runtime, &storage, &files).await.is_ok() {
-            gone.extend(files);
+            done_with.extend(files);
             continue;
         }
         // One that cannot be deleted keeps no other.
-        let mut kept = (0, None);
+        let mut failed = (0, None);
         for file in files {
             match delete_of(runtime, &storage, std::slice::from_ref(&file)).await {
                 Ok(()) => {
-                    gone.insert(file);
+                    done_with.insert(file);
                 }
-                Err(error) => kept = (kept.0 + 1, Some(error)),
+                Err(error) => failed = (failed.0 + 1, Some(error)),
             }
         }
-        if let (files, Some(error)) = kept {
-            let error = error.detail.as_deref().unwrap_or(&error.message);
-            tracing::warn!(storage, files, error, "files of segments cannot be deleted yet");
+        if let (files, Some(error)) = failed {
+            kept(&storage, files, &error);
         }
     }
-    gone
+    done_with
+}
+
+fn kept(storage: &str, files: usize, error: &Error) {
+    let error = error.detail.as_deref().unwrap_or(&error.message);
+    tracing::warn!(storage, files, error, "files of segments cannot be deleted yet");
+}
+
+/// Whether a file may be another server's, too. Where anything is shared, so may be what is not named like a segment.
+fn is_shared(file: &StoredFile, below: u128) -> bool {
+    let id = SegmentPath::parse(&file.path).ok().and_then(|path| path.segment_id());
+    below > 0 && id.is_none_or(|id| id < below)
 }
 
 async fn delete_of(runtime: &Runtime, storage: &str, files: &[StoredFile]) -> Result<()> {
@@ -112,3 +167,6 @@ pub(crate) async fn forget_old_jobs(runtime: &Arc<Runtime>) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 mod blocking;
 mod directories;
 mod group;
+mod notes;
 
 use std::fmt;
 use std::fs::File;
@@ -117,6 +118,16 @@ impl SegmentStorage for LocalStorage {
     async fn delete(&self, paths: &[SegmentPath]) -> Result<()> {
         let (shared, paths) = (Arc::clone(&self.shared), paths.to_vec());
         self.shared.syncers.run(move || shared.delete(&paths)).await
+    }
+
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>> {
+        let (shared, path) = (Arc::clone(&self.shared), path.clone());
+        self.shared.readers.run(move || shared.read_note(&path)).await
+    }
+
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()> {
+        let (shared, path) = (Arc::clone(&self.shared), path.clone());
+        self.shared.syncers.run(move || shared.write_note(&path, &content)).await
     }
 }
 

@@ -19,12 +19,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as ObjectPath;
-use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload};
 use tokio::sync::Semaphore;
 
 use self::message::Masked;
-use self::upload::ObjectGroup;
-use super::{FileTail, SegmentGroup, SegmentStorage};
+use self::upload::{ObjectGroup, written};
+use super::{FileTail, NOTE_LIMIT, SegmentGroup, SegmentStorage, too_long};
 use crate::error::{Result, SegmentError};
 use crate::path::SegmentPath;
 
@@ -142,6 +142,26 @@ impl SegmentStorage for ObjectStorage {
             }
         };
         stream::iter(paths.to_vec()).map(delete).buffer_unordered(DELETIONS).try_collect().await
+    }
+
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>> {
+        let object = self.client.object(path)?;
+        let request = async {
+            let answer = self.client.store.get(&object).await?;
+            if answer.meta.size > NOTE_LIMIT { Ok(None) } else { answer.bytes().await.map(Some) }
+        };
+        match self.client.bounded("read", path, request).await {
+            Ok(Some(content)) => Ok(Some(content)),
+            Ok(None) => Err(too_long(path)),
+            Err(SegmentError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()> {
+        let object = self.client.object(path)?;
+        let put = self.client.store.put(&object, PutPayload::from_bytes(content));
+        self.client.bounded("write", path, put).await.map_err(written).map(drop)
     }
 }
 

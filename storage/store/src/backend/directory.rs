@@ -4,12 +4,16 @@
 //! small text file, [`MARKER`], and an advisory lock on the directory itself. A directory that is
 //! refused is left exactly as it was found.
 
+mod home;
+
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
+
+pub use home::HOME;
 
 /// The file that names backend and format: `backend = "…"` and `format = N`, as TOML.
 pub const MARKER: &str = "KALAMDB";

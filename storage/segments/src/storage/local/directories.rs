@@ -66,5 +66,9 @@ pub(super) fn prepare(root: &Path) -> Result<()> {
     }
     let probe = root.join(PROBE);
     fs::write(&probe, b"KalamDB").map_err(failed("write into"))?;
-    fs::remove_file(&probe).map_err(failed("write into"))
+    match fs::remove_file(&probe) {
+        // Another server has just tried the same.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("write into")(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

@@ -177,7 +177,7 @@ impl Upload {
 }
 
 /// A bucket that is not found while it is written is no missing segment.
-fn written(error: SegmentError) -> SegmentError {
+pub(super) fn written(error: SegmentError) -> SegmentError {
     match error {
         SegmentError::Missing { path } => {
             SegmentError::Unavailable { action: "write", path, message: "the bucket was not found".to_owned() }
