@@ -3,6 +3,7 @@
 //! The `CatalogActor` is its only writer: it writes the backend, swaps the snapshot, then answers.
 
 mod alter;
+mod tables;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use kalamdb_store::catalog::CatalogData;
 use kalamdb_store::codec::catalog::UserRecord;
 
 pub(crate) use alter::altered;
+pub(crate) use tables::Tables;
 pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.
@@ -53,7 +55,7 @@ impl TableEntry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CatalogSnapshot {
     pub(crate) namespaces: BTreeMap<NamespaceId, NamespaceDefinition>,
-    pub(crate) tables: BTreeMap<QualifiedTableName, Arc<TableEntry>>,
+    pub(crate) tables: Tables,
     /// Those with a row. There may be as many as there are people: a copy of the snapshot shares them.
     pub(crate) users: OrdMap<UserId, Arc<UserRecord>>,
     pub(crate) next_table_id: TableId,
@@ -67,7 +69,7 @@ impl CatalogSnapshot {
         }
         let tables = data.tables.into_iter().map(|definition| {
             let known = versions.remove(&definition.id).unwrap_or_default();
-            (definition.name.clone(), Arc::new(TableEntry::new(definition, known)))
+            Arc::new(TableEntry::new(definition, known))
         });
         Self {
             namespaces: data.namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect(),
@@ -88,7 +90,7 @@ impl CatalogSnapshot {
 
     /// The table of an id, unless it is gone.
     pub(crate) fn table_of(&self, id: TableId) -> Option<&Arc<TableEntry>> {
-        self.tables.values().find(|entry| entry.id() == id)
+        self.tables.of_id(id)
     }
 
     /// The error of FR-038 and FR-039 when the namespace is missing.

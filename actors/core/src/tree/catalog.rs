@@ -252,7 +252,7 @@ impl CatalogState {
         let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
-        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
+        snapshot.tables.put(Arc::new(TableEntry::new(definition, Default::default())));
         self.publish_new(batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))
     }
@@ -263,7 +263,7 @@ impl CatalogState {
         let (definition, done) = altered(&entry.definition, change)?;
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
-        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, entry.versions.clone())));
+        snapshot.tables.put(Arc::new(TableEntry::new(definition, entry.versions.clone())));
         // What is being written with the version so far is written first; what comes later is made anew. Nor does
         // anybody read rows of the new version by the catalog before it.
         let store = self.runtime.store();
