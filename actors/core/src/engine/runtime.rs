@@ -64,7 +64,7 @@ impl fmt::Debug for Runtime {
 impl Runtime {
     /// Opens the backend by the settings and reads the catalog.
     pub(crate) async fn open(settings: Arc<Settings>, backends: BackendRegistry) -> Result<Self> {
-        let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create).await?;
+        let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create, None).await?;
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let segments = SegmentStores::new(&settings.storage)?;
         check_local(&store, &segments).await?;
@@ -142,7 +142,8 @@ impl Runtime {
         if let Err(error) = failed.backend.close().await {
             tracing::debug!(%error, "the failed storage backend is closed");
         }
-        let (store, database) = Store::open(&self.settings.storage, &self.backends, IfMissing::Refuse).await?;
+        let (storage, refuse) = (&self.settings.storage, IfMissing::Refuse);
+        let (store, database) = Store::open(storage, &self.backends, refuse, Some(&failed)).await?;
         if database != self.database {
             let _ = store.backend.close().await;
             return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend holds another database now"));

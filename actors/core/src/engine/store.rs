@@ -23,17 +23,19 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the backend that the settings name; tells which database it holds.
+    /// Opens the backend that the settings name; tells which database it holds. `failed` is the store that it takes the
+    /// place of.
     pub(super) async fn open(
         settings: &StorageSettings,
         backends: &BackendRegistry,
         missing: IfMissing,
+        failed: Option<&Self>,
     ) -> Result<(Self, DatabaseId)> {
         let backend = backends.open(settings, missing).await.map_err(|error| {
             let text = error.to_string();
             Error { detail: Some(text), ..Error::from(error) }
         })?;
-        match Self::recover(Arc::clone(&backend), settings.durability).await {
+        match Self::recover(Arc::clone(&backend), settings.durability, failed).await {
             Ok((committer, database, shared)) => Ok((Self { backend, committer, shared }, database)),
             Err(error) => {
                 // Whoever tries again finds the files free.
@@ -46,6 +48,7 @@ impl Store {
     async fn recover(
         backend: Arc<dyn StorageBackend>,
         durability: Durability,
+        failed: Option<&Self>,
     ) -> Result<(Arc<Committer>, DatabaseId, Option<Shared>)> {
         let database = identity::recognise(backend.as_ref()).await?;
         let shared = home::settle(backend.as_ref()).await?;
@@ -53,7 +56,8 @@ impl Store {
             Durability::Sync => SyncMode::Sync,
             Durability::Buffered => SyncMode::Buffered,
         };
-        Ok((Committer::open(backend, mode).await?, database, shared))
+        let failed = failed.map(|failed| failed.committer.as_ref());
+        Ok((Committer::open_after(backend, mode, failed).await?, database, shared))
     }
 
     /// Syncs what is written for as long as the store is used, on a thread of its own: a commit waits for it, and is
