@@ -3,6 +3,7 @@
 mod batches;
 mod bounds;
 mod catalog;
+mod copies;
 mod ddl;
 mod ddl_under_load;
 mod dml;

@@ -4,6 +4,7 @@
 
 mod alter;
 mod storages;
+mod tables;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,9 +19,8 @@ use kalamdb_store::catalog::CatalogData;
 use kalamdb_store::codec::catalog::{StorageRecord, UserRecord};
 
 pub(crate) use alter::altered;
-pub(crate) use storages::{
-    altered_storage, check_table_storage, missing as missing_storage, new_storage, same_place,
-};
+pub(crate) use storages::{altered_storage, check_table_storage, missing as missing_storage, new_storage, same_place};
+pub(crate) use tables::Tables;
 pub(crate) use users::warn_of_localhost_user;
 
 /// A table with every version of its columns.
@@ -57,7 +57,7 @@ impl TableEntry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CatalogSnapshot {
     pub(crate) namespaces: BTreeMap<NamespaceId, NamespaceDefinition>,
-    pub(crate) tables: BTreeMap<QualifiedTableName, Arc<TableEntry>>,
+    pub(crate) tables: Tables,
     /// All but `local`.
     pub(crate) storages: BTreeMap<String, Arc<StorageRecord>>,
     /// Those with a row. There may be as many as there are people: a copy of the snapshot shares them.
@@ -73,7 +73,7 @@ impl CatalogSnapshot {
         }
         let tables = data.tables.into_iter().map(|definition| {
             let known = versions.remove(&definition.id).unwrap_or_default();
-            (definition.name.clone(), Arc::new(TableEntry::new(definition, known)))
+            Arc::new(TableEntry::new(definition, known))
         });
         Self {
             namespaces: data.namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect(),
@@ -95,7 +95,7 @@ impl CatalogSnapshot {
 
     /// The table of an id, unless it is gone.
     pub(crate) fn table_of(&self, id: TableId) -> Option<&Arc<TableEntry>> {
-        self.tables.values().find(|entry| entry.id() == id)
+        self.tables.of_id(id)
     }
 
     /// The error of FR-038 and FR-039 when the namespace is missing.

@@ -8,8 +8,9 @@ mod encode;
 mod sweep;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use kalamdb_commons::{Error, ErrorCode, Result, TableId};
 use kalamdb_segments::{SegmentPath, shard_of_partition};
 use kalamdb_store::codec::files::StoredFile;
@@ -22,9 +23,9 @@ use ulid::Ulid;
 
 use crate::catalog::TableEntry;
 use crate::engine::{Runtime, Store, now_micros};
-use crate::segments::Destination;
-use encode::{Encoded, Target, encode};
-pub(crate) use sweep::{forget_old_jobs, sweep};
+use crate::segments::{Destination, LOCAL_STORAGE};
+use encode::{Encoded, OpenFiles, Target, encode};
+pub(crate) use sweep::{Sweeper, forget_old_jobs, sweep_storage};
 
 /// Partitions of a group.
 const GROUP_PARTITIONS: usize = 256;
@@ -32,6 +33,8 @@ const GROUP_PARTITIONS: usize = 256;
 const GROUP_BYTES: u64 = 64 << 20;
 /// Partitions that may fail before a flush gives up the rest: it is not they then.
 const MOST_FAILED: usize = 8;
+/// After which time a group that failed is not tried partition by partition.
+const HANGS: Duration = Duration::from_secs(10);
 /// Rows after whose flush the backend is told to [tidy up](kalamdb_store::Committer::tidy).
 const MANY_ROWS: u64 = 10_000;
 
@@ -61,9 +64,6 @@ pub(crate) async fn flush_table(
     let mut flushed = Flushed { location: runtime.segments().location(&entry)?, ..Flushed::default() };
     if store.committer.totals(table).buffered_rows == 0 {
         return Ok(flushed);
-    }
-    if runtime.segments().is_local(&entry) {
-        ready_local(runtime, &store).await?;
     }
     let lease = store.committer.raise_lease(table, now_micros()).await?;
     let snapshot = store.backend.snapshot().await?;
@@ -117,12 +117,15 @@ async fn flush_what_can(
     if group.is_empty() {
         return Ok(());
     }
+    let begun = Instant::now();
     let error = match flush_group(runtime, store, lease, group.clone(), flushed).await {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
     let alone = group.len() == 1;
-    if store.has_failed() || present(runtime, lease.table()).is_err() {
+    // A storage that does not answer would not answer for each of them either.
+    let hangs = error.code == ErrorCode::StorageUnavailable && begun.elapsed() > HANGS;
+    if hangs || store.has_failed() || present(runtime, lease.table()).is_err() {
         return Err(error);
     }
     tracing::warn!(table = %lease.table(), partitions = group.len(), %error, "a group was not flushed");
@@ -204,43 +207,21 @@ async fn flush_group(
     // After the snapshot of the readers: the catalog knows every version that their rows have.
     let entry = present(runtime, lease.table())?;
     let to = runtime.segments().destination(&entry)?;
+    if to.storage == LOCAL_STORAGE {
+        // Each time: the table may have been given another storage since the last group.
+        ready_local(runtime, store).await?;
+    }
     let planned = readers.into_iter().zip(rows).map(|(rows, expected)| plan(&entry, &to, rows, expected));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let files =
         planned.iter().map(|file| StoredFile { storage: to.storage.clone(), path: file.path.as_str().to_owned() });
     let pending = store.committer.record_pending(lease, files.collect()).await.map_err(refused)?;
 
-    let files = Arc::new(to.files.begin_group());
-    let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let work = planned.into_iter().zip(pending).map(|(file, pending)| {
-        let (entry, files, lease) = (Arc::clone(&entry), Arc::clone(&files), lease.clone());
-        async move {
-            let Planned { mut rows, expected_rows, segment_id, shard, path } = file;
-            let to = Target { files, path, expected_rows, lease };
-            let encoded = encode(&entry, &mut rows, to).await?;
-            Ok::<_, Error>(encoded.zip(rows.cut()).map(|(encoded, rows)| Written {
-                pending,
-                rows,
-                segment: new_segment(&encoded, segment_id, shard),
-            }))
-        }
-    });
-    let written: Result<Vec<Option<Written>>> = stream::iter(work).buffered(at_once).try_collect().await;
-    let files = Arc::into_inner(files);
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // Where another file of the group is still being written, the list of pending files has them all.
-            if let Some(files) = files {
-                files.abort().await;
-            }
-            return Err(error);
-        }
-    };
-    files.ok_or_else(|| Error::internal("a group of files is in use after its last one"))?.commit().await?;
+    let files = OpenFiles::new(to.files.begin_group(), lease, to.writing.clone());
+    let written = write_files(&entry, files, planned.into_iter().zip(pending)).await?;
 
     let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
-    for file in written.into_iter().flatten() {
+    for file in written {
         let mut guard = store.committer.begin(file.rows.partition().clone()).await;
         // With the gate held: a dropped table takes no segment.
         present(runtime, lease.table())?;
@@ -254,6 +235,34 @@ async fn flush_group(
         acknowledgement.wait().await?;
     }
     Ok(())
+}
+
+/// Writes the files of a group and makes them durable; partitions without rows have none. On an error no writer is left,
+/// and the files are given up: whoever held the lease for them may let it go.
+async fn write_files(
+    entry: &Arc<TableEntry>,
+    files: OpenFiles,
+    planned: impl Iterator<Item = (Planned, PendingFile)>,
+) -> Result<Vec<Written>> {
+    let files = Arc::new(files);
+    let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let work = planned.map(|(file, pending)| {
+        let (entry, files) = (Arc::clone(entry), Arc::clone(&files));
+        async move {
+            let Planned { mut rows, expected_rows, segment_id, shard, path } = file;
+            let to = Target { files: Arc::clone(&files), path, expected_rows };
+            let encoded = encode(&entry, &mut rows, to).await.inspect_err(|error| files.fail(error)).ok().flatten();
+            encoded.zip(rows.cut()).map(|(encoded, rows)| {
+                let segment = new_segment(&encoded, segment_id, shard);
+                Written { pending, rows, segment }
+            })
+        }
+    });
+    // All of them to their end, also when one has failed.
+    let written: Vec<Option<Written>> = stream::iter(work).buffered(at_once).collect().await;
+    let files = Arc::into_inner(files);
+    files.ok_or_else(|| Error::internal("a group of files is in use after its last one"))?.end().await?;
+    Ok(written.into_iter().flatten().collect())
 }
 
 /// A file that has its bytes.
@@ -302,3 +311,6 @@ fn refused(error: FlushError) -> Error {
         FlushError::Stale => Error::internal("a flush found what it read gone"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! What always holds: a statement reads the manifest at its own snapshot, with its generation pinned, so the files that
 //! the manifest names are there for as long as the statement is.
 
+mod boundaries;
 mod partition;
 mod storages;
 
@@ -21,6 +22,7 @@ use kalamdb_store::PartitionId;
 use kalamdb_store::codec::catalog::StorageRecord;
 use kalamdb_store::codec::manifest::ManifestEntry;
 
+use self::boundaries::Boundaries;
 pub(crate) use self::partition::{PartitionSegments, Search};
 use self::storages::Storages;
 pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, open, segment_in};
@@ -39,6 +41,7 @@ pub(crate) struct SegmentStores {
     local_files: Arc<LocalStorage>,
     local_root: PathBuf,
     others: Storages,
+    boundaries: Boundaries,
     cache: SegmentCache,
     user_template: String,
     shared_template: String,
@@ -66,6 +69,7 @@ impl SegmentStores {
             local_files,
             local_root,
             others: Storages::default(),
+            boundaries: Boundaries::default(),
             cache: SegmentCache::new(settings.memory / CACHE_SHARE),
             user_template: settings.user_path_template.clone(),
             shared_template: settings.shared_path_template.clone(),
@@ -107,20 +111,20 @@ impl SegmentStores {
         if name == LOCAL_STORAGE { Ok(Arc::clone(&self.local)) } else { self.others.get(name)?.files() }
     }
 
-    /// Whether a table's new segments go to `local`.
-    pub(crate) fn is_local(&self, entry: &TableEntry) -> bool {
-        entry.definition.options.storage.as_deref().is_none_or(|name| name == LOCAL_STORAGE)
-    }
-
     /// Where a table's new segments go, as people are told.
     ///
     /// # Errors
     /// [`ErrorCode::StorageNotFound`].
     pub(crate) fn location(&self, entry: &TableEntry) -> Result<String> {
-        match entry.definition.options.storage.as_deref().filter(|_| !self.is_local(entry)) {
-            None => Ok(self.local_root.display().to_string()),
+        match entry.definition.options.storage.as_deref() {
+            None | Some(LOCAL_STORAGE) => Ok(self.local_root.display().to_string()),
             Some(name) => Ok(self.others.get(name)?.record.location.clone()),
         }
+    }
+
+    /// What other servers may read, too.
+    pub(crate) fn boundaries(&self) -> &Boundaries {
+        &self.boundaries
     }
 
     /// Forgets what is kept of a segment whose file is going to be deleted.

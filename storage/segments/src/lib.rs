@@ -24,6 +24,7 @@ mod projection;
 mod schema;
 mod segment;
 mod shard;
+pub mod shared;
 mod source;
 mod storage;
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub use shard::{
 };
 pub use source::{ReadCounters, SegmentSource};
 pub use storage::{
-    FileTail, LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
+    FileTail, LocalStorage, NOTE_LIMIT, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
     StorageDefinition, is_place_option, is_secret_option, open_storage,
 };
 pub use writer::{SegmentWriter, SegmentWriterArgs, WrittenSegment};

@@ -48,6 +48,15 @@ impl SegmentPath {
         &self.0
     }
 
+    /// The segment that the file is; none where its name is not that of one.
+    #[must_use]
+    pub fn segment_id(&self) -> Option<u128> {
+        let name = self.0.rsplit('/').next()?.strip_suffix(EXTENSION)?;
+        let id = Ulid::from_string(name).ok()?;
+        // Other spellings are not ours.
+        (id.to_string() == name).then_some(id.0)
+    }
+
     /// Its directories, outermost first: of `a/b/c.parquet` they are `a` and `a/b`.
     pub(crate) fn directories(&self) -> impl DoubleEndedIterator<Item = &str> {
         let ends: Vec<usize> = self.0.match_indices('/').map(|(at, _)| at).collect();

@@ -19,7 +19,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Result, SegmentError};
 use crate::path::SegmentPath;
 
 pub use local::LocalStorage;
@@ -38,15 +38,25 @@ pub struct FileTail {
 /// A destination of segments.
 #[async_trait]
 pub trait SegmentStorage: fmt::Debug + Send + Sync {
-    /// Makes sure that the storage can be used: creates a directory that is missing, writes a small file, and removes
-    /// it. For the start and for CREATE STORAGE, not for a flush.
+    /// Makes a storage that is to be used from now on: a directory that is missing, with those above it; then
+    /// [probes](Self::probe). For CREATE STORAGE, and before a storage's first segment: one that has segments, and is
+    /// missing, was moved or unmounted, and another in its place would hide them.
+    ///
+    /// # Errors
+    /// As of [`probe`](Self::probe).
+    ///
+    /// # Cancel safety
+    /// As of [`probe`](Self::probe).
+    async fn prepare(&self) -> Result<()>;
+
+    /// Finds out whether the storage can be written and read: writes a small file, and removes it.
     ///
     /// # Errors
     /// [`Unavailable`](crate::SegmentError::Unavailable) or [`Full`](crate::SegmentError::Full).
     ///
     /// # Cancel safety
     /// The small file may stay.
-    async fn prepare(&self) -> Result<()>;
+    async fn probe(&self) -> Result<()>;
 
     /// Begins a group of files that become durable together.
     fn begin_group(&self) -> Box<dyn SegmentGroup>;
@@ -80,6 +90,34 @@ pub trait SegmentStorage: fmt::Debug + Send + Sync {
     /// # Cancel safety
     /// Some may be gone and others not.
     async fn delete(&self, paths: &[SegmentPath]) -> Result<()>;
+
+    /// Reads a note: a small object that is replaced as a whole. None where there is none, although the storage is.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::SegmentError::Unavailable) when that cannot be told;
+    /// [`Damaged`](crate::SegmentError::Damaged) for one of more than [`NOTE_LIMIT`] bytes.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>>;
+
+    /// Writes a note, in place of the one that is there. On return a power cut does not take it away; whoever reads it
+    /// meanwhile reads the old one or the new one.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::SegmentError::Unavailable) or [`Full`](crate::SegmentError::Full): it may be written.
+    ///
+    /// # Cancel safety
+    /// As after an error.
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()>;
+}
+
+/// A note has no more bytes.
+pub const NOTE_LIMIT: u64 = 4096;
+
+/// What is there is no note of ours.
+fn too_long(path: &SegmentPath) -> SegmentError {
+    SegmentError::Damaged { path: path.to_string(), message: format!("it has more than {NOTE_LIMIT} bytes") }
 }
 
 /// Files being written, to be made durable together.

@@ -24,6 +24,7 @@ pub use registry::{BackendOptions, BackendRegistry, IfMissing, OpenedBackend};
 pub use rocksdb::{RocksDbBackend, RocksDbOptions};
 
 use crate::StoreError;
+use crate::codec::meta::Home;
 
 /// The unit of space: every key of one family that begins with `prefix`.
 ///
@@ -244,6 +245,15 @@ pub trait Snapshot: Send + Sync + fmt::Debug {
     fn keys_read(&self) -> u64;
 }
 
+/// What a backend's files are known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundHome {
+    /// As it is now.
+    pub home: Home,
+    /// Whether the mark was missing, and was made just now.
+    pub is_new: bool,
+}
+
 /// A storage engine.
 ///
 /// Reads see every batch whose [`write`](Self::write) returned before they began. Batches are atomic,
@@ -289,6 +299,14 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// [`StoreError`] with what is in the way: no room, a file system that is read-only, files that are gone.
     async fn probe(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// What tells the backend's files from a copy of them, for [`crate::home`]; none for a backend without files.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be found out.
+    async fn home(&self) -> Result<Option<FoundHome>, StoreError> {
+        Ok(None)
     }
 
     /// Told after many keys were deleted, in whatever way: does what keeps later scans from stepping over what is left

@@ -64,7 +64,7 @@ pub use table::TableTotals;
 use crate::StoreError;
 use crate::backend::{Batch, Durability, StorageBackend};
 use acknowledge::{Queue, Written};
-use lease::HeldLeases;
+use lease::{HeldLeases, Issuer};
 use pins::Pins;
 use sequence::{NoNumbers, Sequence};
 use syncer::WrittenSignal;
@@ -109,6 +109,7 @@ pub struct Committer {
     sequence: Sequence,
     pins: Arc<Pins>,
     leases: Arc<HeldLeases>,
+    issuer: Issuer,
     #[cfg(feature = "failpoints")]
     failpoints: crate::failpoint::Failpoints,
     /// Serialises "take `_seq`s, write": the order of both is one order.
@@ -132,10 +133,25 @@ impl Committer {
     /// # Errors
     /// When the backend cannot be read.
     pub async fn open(backend: Arc<dyn StorageBackend>, mode: SyncMode) -> Result<Arc<Self>> {
+        Self::open_after(backend, mode, None).await
+    }
+
+    /// As [`open`](Self::open), in place of one whose store failed: who holds leases and pins of that one keeps the files
+    /// that they stand for, and can commit nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_after(
+        backend: Arc<dyn StorageBackend>,
+        mode: SyncMode,
+        failed: Option<&Self>,
+    ) -> Result<Arc<Self>> {
         let tables = table::recount(backend.as_ref()).await?;
         let sequence = Sequence::open(backend.as_ref()).await?;
         // Manifest generations are numbers of the sequence: whatever is stored is older than the next.
-        let pins = Pins::new(sequence.first().0.saturating_sub(1));
+        let newest = sequence.first().0.saturating_sub(1);
+        let pins = failed.map_or_else(|| Pins::new(newest), |failed| Arc::clone(&failed.pins));
+        pins.begin_anew(newest);
         Ok(Arc::new(Self {
             backend,
             mode,
@@ -144,7 +160,8 @@ impl Committer {
             tables,
             notice: Notice::default(),
             pins,
-            leases: Arc::default(),
+            leases: failed.map(|failed| Arc::clone(&failed.leases)).unwrap_or_default(),
+            issuer: Issuer::default(),
             #[cfg(feature = "failpoints")]
             failpoints: crate::failpoint::Failpoints::default(),
             writer: AsyncMutex::default(),

@@ -48,13 +48,40 @@ pub async fn pending(snapshot: &dyn Snapshot) -> Result<Vec<PendingRecord>> {
     Ok(records)
 }
 
-/// The oldest garbage, at most so many entries.
+/// Where a file stands on the garbage list: its generation and its segment.
+pub type GarbagePlace = (u64, u128);
+
+impl GarbageRecord {
+    /// Where it stands on the list.
+    #[must_use]
+    pub fn place(&self) -> GarbagePlace {
+        (self.generation, self.segment)
+    }
+}
+
+/// Where a file stands on the pending list: its table, its lease's generation, its number.
+pub type PendingPlace = (TableId, u64, u32);
+
+impl PendingRecord {
+    /// Where it stands on the list.
+    #[must_use]
+    pub fn place(&self) -> PendingPlace {
+        (self.table, self.pending.lease_generation, self.number)
+    }
+}
+
+/// The oldest garbage, at most so many entries; of that behind a place, if one is given.
 ///
 /// # Errors
 /// When the backend cannot be read, or an entry does not decode.
-pub async fn garbage(snapshot: &dyn Snapshot, limit: usize) -> Result<Vec<GarbageRecord>> {
+pub async fn garbage(snapshot: &dyn Snapshot, after: Option<GarbagePlace>, limit: usize) -> Result<Vec<GarbageRecord>> {
     let mut records = Vec::new();
-    let mut chunks = Chunks::new(snapshot, system::all_garbage().range());
+    let mut range = system::all_garbage().range();
+    if let Some((generation, segment)) = after {
+        // The least key behind it.
+        range.start = [system::garbage(generation, segment).as_ref(), &[0]].concat().into();
+    }
+    let mut chunks = Chunks::new(snapshot, range);
     while records.len() < limit
         && let Some(chunk) = chunks.next().await?
     {
@@ -64,6 +91,27 @@ pub async fn garbage(snapshot: &dyn Snapshot, limit: usize) -> Result<Vec<Garbag
         }
     }
     Ok(records)
+}
+
+/// How many files of a storage are being written, or to be deleted.
+///
+/// # Errors
+/// When the backend cannot be read, or an entry does not decode.
+pub async fn unneeded_in(snapshot: &dyn Snapshot, storage: &str) -> Result<usize> {
+    let mut count = 0;
+    let mut chunks = Chunks::new(snapshot, system::all_pending_files().range());
+    while let Some(chunk) = chunks.next().await? {
+        for (_, value) in chunk {
+            count += PendingFiles::decode(&value)?.files.iter().filter(|file| file.storage == storage).count();
+        }
+    }
+    let mut chunks = Chunks::new(snapshot, system::all_garbage().range());
+    while let Some(chunk) = chunks.next().await? {
+        for (_, value) in chunk {
+            count += usize::from(GarbageEntry::decode(&value)?.file.storage == storage);
+        }
+    }
+    Ok(count)
 }
 
 pub(crate) fn put_pending(batch: &mut Batch, record: &PendingRecord) {

@@ -8,6 +8,7 @@ pub mod committer;
 mod error;
 pub mod failpoint;
 pub mod files;
+pub mod home;
 pub mod identity;
 pub mod jobs;
 pub mod location;
@@ -16,8 +17,8 @@ mod read;
 pub mod schedule;
 
 pub use backend::{
-    BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, IfMissing, KeyRange, MemoryBackend,
-    Partition, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
+    BackendOptions, BackendRegistry, Batch, Direction, Durability, Entry, FoundHome, IfMissing, KeyRange,
+    MemoryBackend, Partition, ScanChunk, ScanRequest, Snapshot, StorageBackend, Write, prefix_end,
 };
 #[cfg(feature = "rocksdb")]
 pub use backend::{RocksDbBackend, RocksDbOptions};

@@ -8,8 +8,8 @@ use kalamdb_commons::{
     UserId,
 };
 use kalamdb_sql::{
-    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, TableChange,
-    TableOptions, TableSchema, UserOptions, Value,
+    ColumnDefault, ColumnDefinition, ColumnSpec, CreateTable, DefaultSpec, OptionChanges, TableChange, TableOptions,
+    TableSchema, UserOptions, Value,
 };
 use kalamdb_store::codec::catalog::StorageRecord;
 

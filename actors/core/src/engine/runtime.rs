@@ -64,11 +64,14 @@ impl fmt::Debug for Runtime {
 impl Runtime {
     /// Opens the backend by the settings and reads the catalog.
     pub(crate) async fn open(settings: Arc<Settings>, backends: BackendRegistry) -> Result<Self> {
-        let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create).await?;
+        let (store, database) = Store::open(&settings.storage, &backends, IfMissing::Create, None).await?;
         let snapshot = CatalogSnapshot::from_data(catalog::load(store.backend.as_ref()).await?);
         let segments = SegmentStores::new(&settings.storage)?;
         check_local(&store, &segments).await?;
         segments.adopt(&snapshot.storages);
+        segments.boundaries().set(store.shared.as_ref());
+        // Before anything is served; where a storage does not answer it is tried again before each sweep.
+        segments.leave_boundaries().await;
         let snowflakes = Arc::new(SnowflakeGenerator::new());
         let mut builder = Builder::new_multi_thread();
         if settings.server.workers > 0 {
@@ -140,7 +143,8 @@ impl Runtime {
         if let Err(error) = failed.backend.close().await {
             tracing::debug!(%error, "the failed storage backend is closed");
         }
-        let (store, database) = Store::open(&self.settings.storage, &self.backends, IfMissing::Refuse).await?;
+        let (storage, refuse) = (&self.settings.storage, IfMissing::Refuse);
+        let (store, database) = Store::open(storage, &self.backends, refuse, Some(&failed)).await?;
         if database != self.database {
             let _ = store.backend.close().await;
             return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend holds another database now"));
@@ -159,6 +163,7 @@ impl Runtime {
             }
         };
         let snapshot = CatalogSnapshot::from_data(data);
+        self.segments.boundaries().set(store.shared.as_ref());
         let _changing = self.changing_catalog();
         // Before the store: nothing is written by the new one to where a storage was by the old one.
         self.segments.adopt(&snapshot.storages);

@@ -36,12 +36,7 @@ async fn until_called_off<T>(scope: &Scope, work: impl Future<Output = Result<T>
 }
 
 /// CREATE STORAGE, of one that can be used; where there is one of the name it is not tried.
-pub(crate) async fn create(
-    scope: &Scope,
-    name: &str,
-    options: &StorageOptions,
-    if_not_exists: bool,
-) -> Result<Ddl> {
+pub(crate) async fn create(scope: &Scope, name: &str, options: &StorageOptions, if_not_exists: bool) -> Result<Ddl> {
     let storage = new_storage(name.to_owned(), options, now_micros())?;
     let files = open(&storage)?;
     if name != LOCAL_STORAGE && !scope.runtime.catalog().storages.contains_key(name) {

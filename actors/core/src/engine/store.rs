@@ -7,6 +7,7 @@ use std::thread;
 use kalamdb_commons::settings::{Durability, StorageSettings};
 use kalamdb_commons::{Error, Result};
 use kalamdb_store::codec::meta::DatabaseId;
+use kalamdb_store::home::{self, Shared};
 use kalamdb_store::{BackendRegistry, Committer, IfMissing, StorageBackend, SyncMode, identity};
 use tokio::runtime::Builder;
 
@@ -17,21 +18,25 @@ use crate::task::logged;
 pub(crate) struct Store {
     pub(crate) backend: Arc<dyn StorageBackend>,
     pub(crate) committer: Arc<Committer>,
+    /// What other servers may read, too.
+    pub(crate) shared: Option<Shared>,
 }
 
 impl Store {
-    /// Opens the backend that the settings name; tells which database it holds.
+    /// Opens the backend that the settings name; tells which database it holds. `failed` is the store that it takes the
+    /// place of.
     pub(super) async fn open(
         settings: &StorageSettings,
         backends: &BackendRegistry,
         missing: IfMissing,
+        failed: Option<&Self>,
     ) -> Result<(Self, DatabaseId)> {
         let backend = backends.open(settings, missing).await.map_err(|error| {
             let text = error.to_string();
             Error { detail: Some(text), ..Error::from(error) }
         })?;
-        match Self::recover(Arc::clone(&backend), settings.durability).await {
-            Ok((committer, database)) => Ok((Self { backend, committer }, database)),
+        match Self::recover(Arc::clone(&backend), settings.durability, failed).await {
+            Ok((committer, database, shared)) => Ok((Self { backend, committer, shared }, database)),
             Err(error) => {
                 // Whoever tries again finds the files free.
                 let _ = backend.close().await;
@@ -40,13 +45,19 @@ impl Store {
         }
     }
 
-    async fn recover(backend: Arc<dyn StorageBackend>, durability: Durability) -> Result<(Arc<Committer>, DatabaseId)> {
+    async fn recover(
+        backend: Arc<dyn StorageBackend>,
+        durability: Durability,
+        failed: Option<&Self>,
+    ) -> Result<(Arc<Committer>, DatabaseId, Option<Shared>)> {
         let database = identity::recognise(backend.as_ref()).await?;
+        let shared = home::settle(backend.as_ref()).await?;
         let mode = match durability {
             Durability::Sync => SyncMode::Sync,
             Durability::Buffered => SyncMode::Buffered,
         };
-        Ok((Committer::open(backend, mode).await?, database))
+        let failed = failed.map(|failed| failed.committer.as_ref());
+        Ok((Committer::open_after(backend, mode, failed).await?, database, shared))
     }
 
     /// Syncs what is written for as long as the store is used, on a thread of its own: a commit waits for it, and is

@@ -1,6 +1,6 @@
 //! One partition's hot rows into one file: read here, encoded on a thread of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
 use kalamdb_commons::{Error, Result, SchemaVersion};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::TableEntry;
 use crate::engine::{RowDecoder, ScanColumn, Tombstones};
-use crate::segments::partition_name;
+use crate::segments::{Writing, partition_name};
 
 /// Rows read at a time, and about how many bytes of them: two such batches are in memory for each file.
 const CHUNK_ROWS: usize = 8192;
@@ -23,19 +23,60 @@ pub(super) struct Encoded {
     pub(super) schema_version: SchemaVersion,
 }
 
+/// The files of a group while they are written.
+pub(super) struct OpenFiles {
+    group: Box<dyn SegmentGroup>,
+    /// Why the group has failed.
+    failure: OnceLock<Error>,
+    /// The storage stays what it is until its files are written.
+    _writing: Option<Arc<Writing>>,
+    /// Dropped last: as long as it is held the files are their writers', and nobody deletes them under their hands.
+    lease: Lease,
+}
+
+impl OpenFiles {
+    pub(super) fn new(group: Box<dyn SegmentGroup>, lease: &Lease, writing: Option<Arc<Writing>>) -> Self {
+        Self { group, failure: OnceLock::new(), _writing: writing, lease: lease.clone() }
+    }
+
+    /// One file is enough: what the others would be is of no use.
+    pub(super) fn fail(&self, error: &Error) {
+        // The first one is the reason.
+        let _ = self.failure.set(error.clone());
+    }
+
+    /// When all have their bytes, makes them durable; otherwise gives them up.
+    pub(super) async fn end(self) -> Result<()> {
+        let Self { group, failure, _writing, lease } = self;
+        let ended = match failure.into_inner() {
+            None => group.commit().await.map_err(Error::from),
+            Some(error) => {
+                group.abort().await;
+                Err(error)
+            }
+        };
+        drop(lease);
+        ended
+    }
+}
+
 /// The file that a partition's rows are to go to.
 pub(super) struct Target {
-    pub(super) files: Arc<Box<dyn SegmentGroup>>,
+    pub(super) files: Arc<OpenFiles>,
     pub(super) path: SegmentPath,
     /// About how many rows there are.
     pub(super) expected_rows: u64,
-    pub(super) lease: Lease,
 }
 
-/// Writes a partition's rows to a file of the group; none, and no file, where there is no row.
+/// Writes a partition's rows to a file of the group; none, and no file, where there is no row. Ends early, with an error,
+/// when another file of the group has failed; its writer has ended whatever is returned.
 pub(super) async fn encode(entry: &Arc<TableEntry>, rows: &mut HotRows, to: Target) -> Result<Option<Encoded>> {
     let schema = SegmentSchema::new(Arc::clone(&entry.schema))?;
     let mut decoder = decoder(entry, &schema);
+    let group = Arc::clone(&to.files);
+    if let Some(error) = group.failure.get() {
+        return Err(error.clone());
+    }
     let Some(first) = next_batch(rows, &mut decoder).await? else { return Ok(None) };
     let args = SegmentWriterArgs {
         schema,
@@ -44,9 +85,9 @@ pub(super) async fn encode(entry: &Arc<TableEntry>, rows: &mut HotRows, to: Targ
     };
     let (batches, mut incoming) = mpsc::channel::<RecordBatch>(1);
     let write = tokio::task::spawn_blocking(move || {
-        // With the lease to its end, whoever still waits for it: as long as it is held, the file is its writer's.
-        let Target { files, path, lease: _lease, .. } = to;
-        let mut writer = SegmentWriter::new(files.create(&path)?, args)?;
+        // With the group, and its lease, to its end: whoever still waits for it.
+        let Target { files, path, .. } = to;
+        let mut writer = SegmentWriter::new(files.group.create(&path)?, args)?;
         writer.write(&first)?;
         while let Some(batch) = incoming.blocking_recv() {
             writer.write(&batch)?;
@@ -57,6 +98,10 @@ pub(super) async fn encode(entry: &Arc<TableEntry>, rows: &mut HotRows, to: Targ
     });
     let mut failed = None;
     loop {
+        if let Some(error) = group.failure.get() {
+            failed = Some(error.clone());
+            break;
+        }
         match next_batch(rows, &mut decoder).await {
             Ok(Some(batch)) => {
                 // The writer has ended with an error, which comes below.

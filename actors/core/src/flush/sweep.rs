@@ -1,80 +1,186 @@
 //! Files that nobody needs: pending ones whose flush is gone, and garbage that nobody reads any more. Exactly those are
-//! deleted that the backend's lists name; no directory is searched.
+//! deleted that the backend's lists name; no directory is searched. Of these, files that another server may read, too, stay
+//! where they are, and are only forgotten.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use kalamdb_commons::Result;
+use futures::future::join_all;
+use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_segments::SegmentPath;
 use kalamdb_store::codec::files::StoredFile;
+use kalamdb_store::files::{GarbagePlace, GarbageRecord, PendingPlace, PendingRecord};
 use kalamdb_store::{Batch, jobs};
 
 use crate::engine::{Runtime, now_micros};
 
 /// Entries of each list that are looked at in one go.
 const AT_ONCE: usize = 1000;
+/// The longest time for the deletions in one storage in one go.
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// Deletes what can be deleted now. What fails is tried again by the next call.
+/// Where the last sweep ended. Files that cannot be deleted, however many there are, keep no others: the next sweep goes
+/// on behind them, and takes them up again when it has seen the rest.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    at_once: usize,
+    pending: Option<PendingPlace>,
+    garbage: Option<GarbagePlace>,
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self::new(AT_ONCE)
+    }
+}
+
+impl Sweeper {
+    /// One that looks at so many entries of each list in one go.
+    fn new(at_once: usize) -> Self {
+        Self { at_once, pending: None, garbage: None }
+    }
+
+    /// Deletes what can be deleted now. What fails is tried again by a later call.
+    ///
+    /// # Errors
+    /// When the backend cannot be read or written.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
+    pub(crate) async fn sweep(&mut self, runtime: &Arc<Runtime>) -> Result<()> {
+        let store = runtime.store();
+        if store.has_failed() {
+            return Ok(());
+        }
+        runtime.segments().leave_boundaries().await;
+        let committer = &store.committer;
+        let mut pending = committer.unowned_pending().await?;
+        pending.retain(|record| self.pending.is_none_or(|after| record.place() > after));
+        pending.truncate(self.at_once);
+        self.pending = self.next(pending.len(), pending.last().map(PendingRecord::place));
+        delete_pending(runtime, pending).await?;
+        let garbage = committer.collectable(self.garbage, self.at_once).await?;
+        self.garbage = self.next(garbage.len(), garbage.last().map(GarbageRecord::place));
+        delete_garbage(runtime, garbage).await
+    }
+
+    /// Behind the last of a full hand; from the front again where the list has ended.
+    fn next<T>(&self, taken: usize, last: Option<T>) -> Option<T> {
+        last.filter(|_| taken == self.at_once)
+    }
+}
+
+/// Deletes what can be deleted now in one storage.
 ///
 /// # Errors
 /// When the backend cannot be read or written.
 ///
 /// # Cancel safety
 /// Not safe: run it in a task that ends by itself.
-pub(crate) async fn sweep(runtime: &Arc<Runtime>) -> Result<()> {
+pub(crate) async fn sweep_storage(runtime: &Arc<Runtime>, storage: &str) -> Result<()> {
     let store = runtime.store();
-    if store.has_failed() {
-        return Ok(());
-    }
-    let committer = &store.committer;
-    let mut pending = committer.unowned_pending().await?;
-    pending.truncate(AT_ONCE);
-    if !pending.is_empty() {
-        let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
-        let gone = delete(runtime, files).await;
-        pending.retain(|record| record.pending.files.iter().all(|file| gone.contains(file)));
-        committer.forget_pending(&pending).await?;
-    }
-    let mut garbage = committer.collectable(AT_ONCE).await?;
-    if !garbage.is_empty() {
-        for record in &garbage {
-            runtime.segments().forget(record.segment);
+    let mut pending = store.committer.unowned_pending().await?;
+    pending.retain(|record| record.pending.files.iter().all(|file| file.storage == storage));
+    delete_pending(runtime, pending).await?;
+    let mut after = None;
+    loop {
+        let mut garbage = store.committer.collectable(after, AT_ONCE).await?;
+        let last = garbage.last().map(GarbageRecord::place).filter(|_| garbage.len() == AT_ONCE);
+        garbage.retain(|record| record.entry.file.storage == storage);
+        delete_garbage(runtime, garbage).await?;
+        match last {
+            Some(last) => after = Some(last),
+            None => return Ok(()),
         }
-        let gone = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
-        garbage.retain(|record| gone.contains(&record.entry.file));
-        committer.forget_garbage(&garbage).await?;
     }
-    Ok(())
 }
 
-/// Deletes files, storage by storage; those that are gone now.
+async fn delete_pending(runtime: &Arc<Runtime>, mut pending: Vec<PendingRecord>) -> Result<()> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
+    let done_with = delete(runtime, files).await;
+    pending.retain(|record| record.pending.files.iter().all(|file| done_with.contains(file)));
+    runtime.store().committer.forget_pending(&pending).await
+}
+
+async fn delete_garbage(runtime: &Arc<Runtime>, mut garbage: Vec<GarbageRecord>) -> Result<()> {
+    if garbage.is_empty() {
+        return Ok(());
+    }
+    for record in &garbage {
+        runtime.segments().forget(record.segment);
+    }
+    let done_with = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
+    garbage.retain(|record| done_with.contains(&record.entry.file));
+    runtime.store().committer.forget_garbage(&garbage).await
+}
+
+/// Deletes files; those that the lists are done with: they are gone now, or may be another server's. All storages at once,
+/// each within a bounded time: one that does not answer keeps no other.
 async fn delete(runtime: &Arc<Runtime>, files: impl Iterator<Item = StoredFile>) -> HashSet<StoredFile> {
     let mut by_storage: BTreeMap<String, Vec<StoredFile>> = BTreeMap::new();
     for file in files {
         by_storage.entry(file.storage.clone()).or_default().push(file);
     }
-    let mut gone = HashSet::new();
-    for (storage, files) in by_storage {
-        if delete_of(runtime, &storage, &files).await.is_ok() {
-            gone.extend(files);
-            continue;
-        }
-        // One that cannot be deleted keeps no other.
-        let mut kept = (0, None);
-        for file in files {
-            match delete_of(runtime, &storage, std::slice::from_ref(&file)).await {
-                Ok(()) => {
-                    gone.insert(file);
-                }
-                Err(error) => kept = (kept.0 + 1, Some(error)),
+    let each = by_storage.into_iter().map(|(storage, files)| async move {
+        let count = files.len();
+        match tokio::time::timeout(LONGEST, delete_in(runtime, &storage, files)).await {
+            Ok(done_with) => done_with,
+            Err(_) => {
+                kept(&storage, count, &Error::new(ErrorCode::StorageUnavailable, "the storage does not answer"));
+                HashSet::new()
             }
         }
-        if let (files, Some(error)) = kept {
-            let error = error.detail.as_deref().unwrap_or(&error.message);
-            tracing::warn!(storage, files, error, "files of segments cannot be deleted yet");
+    });
+    join_all(each).await.into_iter().flatten().collect()
+}
+
+async fn delete_in(runtime: &Arc<Runtime>, storage: &str, files: Vec<StoredFile>) -> HashSet<StoredFile> {
+    let mut done_with = HashSet::new();
+    let below = match runtime.segments().keep_below(storage).await {
+        Ok(below) => below,
+        Err(error) => {
+            kept(storage, files.len(), &error);
+            return done_with;
+        }
+    };
+    let (shared, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_shared(file, below));
+    if !shared.is_empty() {
+        tracing::info!(storage, files = shared.len(), "files of segments are left to the servers that share them");
+        done_with.extend(shared);
+    }
+    if delete_of(runtime, storage, &files).await.is_ok() {
+        done_with.extend(files);
+        return done_with;
+    }
+    // One that cannot be deleted keeps no other.
+    let mut failed = (0, None);
+    for file in files {
+        match delete_of(runtime, storage, std::slice::from_ref(&file)).await {
+            Ok(()) => {
+                done_with.insert(file);
+            }
+            Err(error) => failed = (failed.0 + 1, Some(error)),
         }
     }
-    gone
+    if let (files, Some(error)) = failed {
+        kept(storage, files, &error);
+    }
+    done_with
+}
+
+fn kept(storage: &str, files: usize, error: &Error) {
+    let error = error.detail.as_deref().unwrap_or(&error.message);
+    tracing::warn!(storage, files, error, "files of segments cannot be deleted yet");
+}
+
+/// Whether a file may be another server's, too. Where anything is shared, so may be what is not named like a segment.
+fn is_shared(file: &StoredFile, below: u128) -> bool {
+    let id = SegmentPath::parse(&file.path).ok().and_then(|path| path.segment_id());
+    below > 0 && id.is_none_or(|id| id < below)
 }
 
 async fn delete_of(runtime: &Runtime, storage: &str, files: &[StoredFile]) -> Result<()> {
@@ -112,3 +218,6 @@ pub(crate) async fn forget_old_jobs(runtime: &Arc<Runtime>) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_segments::{SegmentPath, SegmentStorage, StorageDefinition, open_storage};
+use kalamdb_store::Snapshot;
 use kalamdb_store::codec::catalog::StorageRecord;
 use kalamdb_store::codec::manifest::ManifestEntry;
 use kalamdb_store::manifest::{ManifestItem, ManifestWalk};
-use kalamdb_store::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -133,7 +133,8 @@ impl Storages {
     /// Keeps open what is as it was.
     pub(super) fn adopt(&self, records: &BTreeMap<String, Arc<StorageRecord>>) {
         let before = self.0.load();
-        let unchanged = |name: &String, record: &Arc<StorageRecord>| before.get(name).filter(|open| open.record == *record);
+        let unchanged =
+            |name: &String, record: &Arc<StorageRecord>| before.get(name).filter(|open| open.record == *record);
         if before.len() == records.len() && records.iter().all(|(name, record)| unchanged(name, record).is_some()) {
             return;
         }
@@ -165,6 +166,10 @@ impl Storages {
     /// # Cancel safety
     /// Safe: it is open again.
     pub(super) async fn close(&self, name: &str) -> Result<Closed> {
+        self.close_within(LONGEST_WAIT, name).await
+    }
+
+    async fn close_within(&self, longest: Duration, name: &str) -> Result<Closed> {
         let writers = Arc::clone(&self.get(name)?.writers);
         {
             let mut state = writers.state.lock();
@@ -183,7 +188,7 @@ impl Storages {
                 left.await;
             }
         };
-        match tokio::time::timeout(LONGEST_WAIT, wait).await {
+        match tokio::time::timeout(longest, wait).await {
             Ok(()) => Ok(closed),
             Err(_) => Err(in_use(name, "a flush is writing into it")),
         }
@@ -260,14 +265,15 @@ mod tests {
         records.iter().map(|record| (record.name.clone(), Arc::clone(record))).collect()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_writes_into_a_closed_storage_and_none_is_closed_while_somebody_writes() {
         let open = Arc::new(Storages::default());
         open.adopt(&storages(&[record("a", "/srv/a")]));
         let (_, writing) = open.write_into("a").expect("nobody is in the way");
         // What is known of writers outlives an alteration.
         open.adopt(&storages(&[record("a", "/srv/b")]));
-        assert_eq!(open.close("a").await.expect_err("somebody writes").code, ErrorCode::StorageInUse);
+        let error = open.close_within(Duration::from_millis(10), "a").await.expect_err("somebody writes");
+        assert_eq!(error.code, ErrorCode::StorageInUse);
 
         let (closed, ()) = tokio::join!(open.close("a"), async {
             let error = open.write_into("a").expect_err("new ones are kept out while it waits");
@@ -280,7 +286,7 @@ mod tests {
         drop(open.write_into("a").expect("open again"));
         // Whoever does not wait to the end leaves it open.
         let (_, writing) = open.write_into("a").expect("open");
-        assert!(tokio::time::timeout(Duration::from_secs(1), open.close("a")).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(10), open.close("a")).await.is_err());
         drop(writing);
         drop(open.write_into("a").expect("open again"));
     }

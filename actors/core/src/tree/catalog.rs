@@ -148,9 +148,7 @@ impl CatalogState {
             Ddl::DropTable { name, table_type, if_exists } => self.drop_table(&name, table_type, if_exists).await,
             Ddl::CreateStorage { storage, if_not_exists } => self.create_storage(*storage, if_not_exists).await,
             Ddl::AlterStorage(altered) => self.alter_storage(*altered).await,
-            Ddl::DropStorage { name, if_exists, closed } => {
-                self.drop_storage(&name, if_exists, closed.is_some()).await
-            }
+            Ddl::DropStorage { name, if_exists, closed } => self.drop_storage(&name, if_exists, closed.is_some()).await,
             Ddl::CreateUser { user, if_not_exists, options } => {
                 self.create_user(user, if_not_exists, options, now).await
             }
@@ -259,7 +257,7 @@ impl CatalogState {
         let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
-        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, Default::default())));
+        snapshot.tables.put(Arc::new(TableEntry::new(definition, Default::default())));
         self.publish_new(batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))
     }
@@ -271,7 +269,7 @@ impl CatalogState {
         check_table_storage(&snapshot, &definition.options)?;
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
-        snapshot.tables.insert(name.clone(), Arc::new(TableEntry::new(definition, entry.versions.clone())));
+        snapshot.tables.put(Arc::new(TableEntry::new(definition, entry.versions.clone())));
         // What is being written with the version so far is written first; what comes later is made anew. Nor does
         // anybody read rows of the new version by the catalog before it.
         let store = self.runtime.store();

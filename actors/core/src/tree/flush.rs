@@ -1,5 +1,5 @@
 //! `FlushCoordinator`: decides which table is flushed when, and how many at once. The tables that are longest due come
-//! first; a command waits its turn behind the flush of its table that runs. The flush itself is the `FlushActor`'s, one for
+//! first, and take turns with commands; a command waits behind the flush of its table that runs. The flush itself is the `FlushActor`'s, one for
 //! each table that was flushed since the start.
 //!
 //! What it decides by is pure ([`plan`]); rows never pass through here. Its mailbox holds ticks, at most one notice for each
@@ -11,10 +11,11 @@
 mod client;
 mod job;
 mod plan;
+mod queue;
 mod status;
 mod table;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::task::spawn_on;
 pub(crate) use client::FlushClient;
 pub(crate) use job::{Outcome, Report};
 use plan::{Backoff, Plan, Policy};
+use queue::{Queue, Queued};
 pub(crate) use status::{FlushPhase, FlushStatus};
 use table::{FlushActor, FlushActorArgs, FlushTask, TableMsg};
 
@@ -102,21 +104,12 @@ impl Named for FlushMsg {
     }
 }
 
-/// A flush that waits for its turn.
-#[derive(Debug)]
-struct Queued {
-    table: TableId,
-    trigger: JobTrigger,
-    /// None where nobody waits for it.
-    reply: Option<RpcReplyPort<Report>>,
-}
-
 /// What it keeps.
 #[derive(Debug)]
 pub(super) struct FlushState {
     args: FlushArgs,
     plan: Plan,
-    queue: VecDeque<Queued>,
+    queue: Queue,
     running: HashSet<TableId>,
     actors: HashMap<TableId, ActorRef<Mail<TableMsg>>>,
     /// The catalog that the plan was made by, and the store whose thresholds were set.
@@ -142,7 +135,7 @@ impl FlushState {
             });
         }
         let mut present = HashSet::new();
-        let (mut full, mut unstored) = (Vec::new(), Batch::new());
+        let (mut full, mut changed) = (Vec::new(), Vec::new());
         for entry in catalog.tables.values().filter(|entry| entry.table_type() != TableType::Stream) {
             let policy = self.policy_of(entry);
             let stored = stored.get(&entry.id()).filter(|stored| stored.due_at != NEVER_DUE);
@@ -156,9 +149,7 @@ impl FlushState {
             self.args.status.set_next(entry.id(), next);
             if self.plan.due(entry.id()) != before && due.is_none() {
                 // So that a start knows when it was due, also before its first flush.
-                let last_flush_at = self.args.status.of(entry.id()).last_flush_at;
-                let record = FlushSchedule { due_at: next.unwrap_or(NEVER_DUE), last_flush_at };
-                schedule::put(&mut unstored, entry.id(), &record);
+                changed.push(entry.id());
             }
             // Full already: there will be no notice.
             let is_full = store.committer.set_row_threshold(entry.id(), Some(policy.rows));
@@ -171,7 +162,7 @@ impl FlushState {
         for table in full.into_iter().filter(|table| !self.running.contains(table)).collect::<Vec<_>>() {
             self.enqueue(table, JobTrigger::Rows, None);
         }
-        self.store_schedules(&store, unstored, same_store || self.store.is_none());
+        self.store_schedules(&store, changed, same_store || self.store.is_none());
         self.plan.retain(|table| present.contains(&table));
         self.args.status.retain(|table| present.contains(&table));
         for (table, actor) in &self.actors {
@@ -184,15 +175,25 @@ impl FlushState {
     }
 
     /// In a task: nobody waits for it, and what is lost is an interval at most.
-    fn store_schedules(&self, store: &Arc<Store>, schedules: Batch, known_store: bool) {
+    fn store_schedules(&self, store: &Arc<Store>, changed: Vec<TableId>, known_store: bool) {
         let (store, status) = (Arc::clone(store), Arc::clone(&self.args.status));
+        let runtime = Arc::clone(&self.args.runtime);
         drop(spawn_on(self.args.runtime.statements(), "flush schedules", async move {
             let work = async {
                 if !known_store {
                     // Jobs that the store took with it when it failed.
                     job::end_unfinished(&store, &status.running_jobs()).await?;
                 }
-                if schedules.is_empty() { Ok(()) } else { store.committer.write_synced(schedules).await }
+                if changed.is_empty() {
+                    return Ok(());
+                }
+                let _turn = status.schedules().await;
+                let mut batch = Batch::new();
+                let catalog = runtime.catalog();
+                for table in changed.into_iter().filter(|table| catalog.table_of(*table).is_some()) {
+                    schedule::put(&mut batch, table, &status.schedule_of(table));
+                }
+                store.committer.write_synced(batch).await
             };
             if let Err(error) = work.await {
                 tracing::warn!(%error, "when tables are due to be flushed cannot be written down");
@@ -208,18 +209,8 @@ impl FlushState {
         }
     }
 
-    /// Puts a table in the line, unless it stands there already for the same reason and nobody would wait for it.
     fn enqueue(&mut self, table: TableId, trigger: JobTrigger, reply: Option<RpcReplyPort<Report>>) {
-        let stands = self.queue.iter().any(|queued| queued.table == table);
-        match reply {
-            None if stands => {}
-            // Somebody waits: before what nobody waits for.
-            Some(_) => {
-                let place = self.queue.iter().position(|queued| queued.reply.is_none()).unwrap_or(self.queue.len());
-                self.queue.insert(place, Queued { table, trigger, reply });
-            }
-            None => self.queue.push_back(Queued { table, trigger, reply }),
-        }
+        self.queue.push(Queued { table, trigger, reply });
         self.args.status.queued(table);
     }
 
@@ -241,13 +232,13 @@ impl FlushState {
     /// Starts what may run: `flush.workers` tables at once, each of them once.
     async fn start_next(&mut self, myself: &ActorRef<Mail<FlushMsg>>) -> Result<(), ActorProcessingErr> {
         while self.running.len() < self.args.runtime.settings().flush.workers {
-            let Some(place) = self.queue.iter().position(|queued| !self.running.contains(&queued.table)) else { break };
-            let Some(Queued { table, trigger, reply }) = self.queue.remove(place) else { break };
+            let may = |table| !self.running.contains(&table);
+            let Some(Queued { table, trigger, reply }) = self.queue.take(may) else { break };
             let actor = match self.actors.get(&table) {
                 Some(actor) => actor.clone(),
                 None => self.spawn(myself, table).await?,
             };
-            let task = FlushTask { trigger, reply, due_at: self.due_at(table) };
+            let task = FlushTask { trigger, reply };
             self.running.insert(table);
             self.args.status.running(table);
             let gauges = self.args.status.gauges(table, &self.args.faults);
@@ -297,7 +288,7 @@ impl FlushState {
         let next_due = self.due_at(table);
         self.args.status.ended(table, report, next_due, self.plan.is_retrying(table));
         // What was written meanwhile may have come up to the threshold again, and is not told twice.
-        if self.queue.iter().any(|queued| queued.table == table) {
+        if self.queue.holds(table) {
             self.args.status.queued(table);
         }
         let is_full = self.plan.policy(table).is_some_and(|policy| self.buffered_rows(table) >= policy.rows);
@@ -345,7 +336,7 @@ impl Actor for FlushCoordinator {
         let mut state = FlushState {
             args,
             plan: Plan::default(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             running: HashSet::new(),
             actors: HashMap::new(),
             catalog: None,
@@ -357,6 +348,7 @@ impl Actor for FlushCoordinator {
             job::end_unfinished(&store, &state.args.status.running_jobs()).await?;
             stored = schedule::all(store.backend.snapshot().await?.as_ref()).await?.into_iter().collect();
         }
+        state.args.status.begin_anew();
         state.args.status.known(&stored);
         state.follow_catalog(&stored, Instant::now());
         state.arm(&myself);

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::OwnedMutexGuard;
 
 use super::catalog::CatalogClient;
 use super::gauges::{Gauges, Mail, Named};
 use super::sessions::SessionsClient;
 use crate::engine::Runtime;
-use crate::flush::{forget_old_jobs, sweep};
+use crate::flush::{Sweeper, forget_old_jobs};
 use crate::task::spawn_on;
 
 /// Idle sessions are looked for so often at the least; more often where `session.idle_timeout` is short.
@@ -52,7 +53,7 @@ pub(super) struct HousekeeperState {
     reopen_delay: Duration,
     last_try: Option<Instant>,
     /// Held by the one task that deletes files, and by the one that deletes jobs.
-    sweeping: Arc<tokio::sync::Mutex<()>>,
+    sweeping: Arc<tokio::sync::Mutex<Sweeper>>,
     forgetting: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -126,15 +127,18 @@ impl HousekeeperState {
     }
 
     /// In a task, one at a time: a storage that does not answer must not keep this actor from its other duties.
-    fn tidy<F>(&self, turns: &Arc<tokio::sync::Mutex<()>>, name: &'static str, work: impl FnOnce(Arc<Runtime>) -> F)
-    where
+    fn tidy<T: Send + 'static, F>(
+        &self,
+        turns: &Arc<tokio::sync::Mutex<T>>,
+        name: &'static str,
+        work: impl FnOnce(Arc<Runtime>, OwnedMutexGuard<T>) -> F,
+    ) where
         F: Future<Output = kalamdb_commons::Result<()>> + Send + 'static,
     {
         let Ok(turn) = Arc::clone(turns).try_lock_owned() else { return };
         let runtime = &self.args.runtime;
-        let work = work(Arc::clone(runtime));
+        let work = work(Arc::clone(runtime), turn);
         drop(spawn_on(runtime.statements(), name, async move {
-            let _turn = turn;
             if let Err(error) = work.await {
                 let error = error.detail.as_deref().unwrap_or(&error.message);
                 tracing::warn!(task = name, error, "housekeeping failed; it is tried again");
@@ -206,10 +210,17 @@ impl Actor for Housekeeper {
             HousekeeperMsg::LogSize => state.log_size(),
             HousekeeperMsg::RetireIdle => state.args.sessions.retire_idle(),
             HousekeeperMsg::Sweep => {
-                state.tidy(&state.sweeping, "sweep", |runtime| async move { sweep(&runtime).await })
+                let work =
+                    |runtime, mut sweeper: OwnedMutexGuard<Sweeper>| async move { sweeper.sweep(&runtime).await };
+                state.tidy(&state.sweeping, "sweep", work);
             }
             HousekeeperMsg::ForgetJobs => {
-                state.tidy(&state.forgetting, "forget jobs", |runtime| async move { forget_old_jobs(&runtime).await })
+                let work = |runtime, turn: OwnedMutexGuard<()>| async move {
+                    let result = forget_old_jobs(&runtime).await;
+                    drop(turn);
+                    result
+                };
+                state.tidy(&state.forgetting, "forget jobs", work);
             }
         }
         state.arm(&myself, message);

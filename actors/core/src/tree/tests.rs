@@ -10,5 +10,6 @@ mod reopening;
 mod resending;
 mod restarts;
 mod retiring;
+mod schedules;
 mod status;
 mod stopping;

@@ -11,6 +11,7 @@ fn a_segment_lies_in_its_partitions_directory() {
     let path = SegmentPath::new(&template, &values, 0x0199_c82c_c000_0123_4567_89ab_cdef_0123).expect("a path");
     assert_eq!(path.as_str(), "a/..%2Fann/01K742SG0004HMASW9NF6YY093.parquet");
     assert_eq!(path.directories().collect::<Vec<_>>(), ["a", "a/..%2Fann"]);
+    assert_eq!(path.segment_id(), Some(0x0199_c82c_c000_0123_4567_89ab_cdef_0123));
     let bare = PathTemplate::parse("{storageLocation}/", TableType::Shared).expect("a template");
     let path = SegmentPath::new(&bare, &PathValues { user: None, ..values }, 0).expect("a path");
     assert_eq!(path.as_str(), "00000000000000000000000000.parquet");
@@ -25,5 +26,14 @@ fn a_stored_path_cannot_lead_elsewhere() {
     for bad in ["", "/", "/etc/passwd", "a//b", "a/../b", "..", ".", "a/./b", "a/", "a\\b", "a\0b", "a\nb"] {
         let error = SegmentPath::parse(bad).expect_err(bad);
         assert_eq!(error.code(), ErrorCode::DataCorrupted, "{bad}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_segment_has_no_id() {
+    let parse = |text: &str| SegmentPath::parse(text).expect("a path").segment_id();
+    assert_eq!(parse("01K742SG0004HMASW9NF6YY093.parquet"), Some(0x0199_c82c_c000_0123_4567_89ab_cdef_0123));
+    for other in ["a/x.parquet", "01K742SG0004HMASW9NF6YY093", "01k742sg0004hmasw9nf6yy093.parquet", "a.parquet/b"] {
+        assert_eq!(parse(other), None, "{other}");
     }
 }

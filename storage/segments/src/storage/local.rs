@@ -9,6 +9,7 @@
 mod blocking;
 mod directories;
 mod group;
+mod notes;
 
 use std::fmt;
 use std::fs::File;
@@ -78,7 +79,15 @@ impl fmt::Debug for LocalStorage {
 impl SegmentStorage for LocalStorage {
     async fn prepare(&self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        self.shared.syncers.run(move || directories::prepare(&shared.root)).await
+        self.shared
+            .syncers
+            .run(move || directories::create(&shared.root).and_then(|()| directories::probe(&shared.root)))
+            .await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.syncers.run(move || directories::probe(&shared.root)).await
     }
 
     fn begin_group(&self) -> Box<dyn SegmentGroup> {
@@ -112,6 +121,16 @@ impl SegmentStorage for LocalStorage {
     async fn delete(&self, paths: &[SegmentPath]) -> Result<()> {
         let (shared, paths) = (Arc::clone(&self.shared), paths.to_vec());
         self.shared.syncers.run(move || shared.delete(&paths)).await
+    }
+
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>> {
+        let (shared, path) = (Arc::clone(&self.shared), path.clone());
+        self.shared.readers.run(move || shared.read_note(&path)).await
+    }
+
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()> {
+        let (shared, path) = (Arc::clone(&self.shared), path.clone());
+        self.shared.syncers.run(move || shared.write_note(&path, &content)).await
     }
 }
 

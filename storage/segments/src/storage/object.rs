@@ -4,6 +4,7 @@
 //! - SE-6: every request ends within [`ObjectStorageArgs::timeout`], whatever the other side does.
 //! - SE-7: no credential is in an error or in `Debug`: the store itself is never printed, queries are cut off
 //!   addresses, and the secrets given at the beginning are masked wherever they turn up.
+//! - SE-4: a bucket that is not there is no missing segment: its files are somewhere else, not gone.
 //! - SE-3: an object appears whole or not at all (a put, or the end of a multipart upload).
 
 mod message;
@@ -25,7 +26,7 @@ use ulid::Ulid;
 
 use self::message::Masked;
 use self::upload::{ObjectGroup, written};
-use super::{FileTail, SegmentGroup, SegmentStorage};
+use super::{FileTail, NOTE_LIMIT, SegmentGroup, SegmentStorage, too_long};
 use crate::error::{Result, SegmentError};
 use crate::path::SegmentPath;
 
@@ -34,7 +35,7 @@ const UPLOADS: usize = 16;
 /// Deletions at the same time.
 const DELETIONS: usize = 8;
 
-/// What [`SegmentStorage::prepare`] writes and removes again.
+/// What [`SegmentStorage::probe`] writes and removes again.
 const PROBE: &str = ".kalamdb-probe-";
 
 /// What hides secrets in messages.
@@ -104,14 +105,20 @@ impl fmt::Debug for ObjectStorage {
 
 #[async_trait]
 impl SegmentStorage for ObjectStorage {
+    /// A bucket is its owner's to make.
     async fn prepare(&self) -> Result<()> {
+        self.probe().await
+    }
+
+    async fn probe(&self) -> Result<()> {
         // A name of its own: other servers may use the bucket, at the same moment.
         let path = SegmentPath::parse(&format!("{PROBE}{}", Ulid::new()))?;
         let object = self.client.object(&path)?;
         let payload = PutPayload::from_static(PROBE.as_bytes());
         self.client.bounded("write", &path, self.client.store.put(&object, payload)).await.map_err(written)?;
-        self.read(&path, &[0..1, 2..3]).await.map_err(written)?;
-        self.delete(&[path]).await
+        let read = self.read(&path, &[0..1, 2..3]).await.map_err(written);
+        let deleted = self.delete(&[path]).await;
+        read.and(deleted)
     }
 
     fn begin_group(&self) -> Box<dyn SegmentGroup> {
@@ -162,6 +169,26 @@ impl SegmentStorage for ObjectStorage {
         };
         stream::iter(paths.to_vec()).map(delete).buffer_unordered(DELETIONS).try_collect().await
     }
+
+    async fn read_note(&self, path: &SegmentPath) -> Result<Option<Bytes>> {
+        let object = self.client.object(path)?;
+        let request = async {
+            let answer = self.client.store.get(&object).await?;
+            if answer.meta.size > NOTE_LIMIT { Ok(None) } else { answer.bytes().await.map(Some) }
+        };
+        match self.client.bounded("read", path, request).await {
+            Ok(Some(content)) => Ok(Some(content)),
+            Ok(None) => Err(too_long(path)),
+            Err(SegmentError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write_note(&self, path: &SegmentPath, content: Bytes) -> Result<()> {
+        let object = self.client.object(path)?;
+        let put = self.client.store.put(&object, PutPayload::from_bytes(content));
+        self.client.bounded("write", path, put).await.map_err(written).map(drop)
+    }
 }
 
 impl Client {
@@ -179,12 +206,23 @@ impl Client {
     ) -> Result<T> {
         match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(StoreError::NotFound { .. })) => Err(SegmentError::Missing { path: path.to_string() }),
+            Ok(Err(StoreError::NotFound { .. })) => Err(self.missing(action, path).await),
             Ok(Err(error)) => Err(self.unavailable(action, path, &error)),
             Err(_) => {
                 let message = format!("no answer within {} s", self.timeout.as_secs_f64());
                 Err(SegmentError::Unavailable { action, path: path.to_string(), message })
             }
+        }
+    }
+
+    /// What is not there, and whether it could be: stores answer alike for an object and for a whole bucket.
+    async fn missing(&self, action: &'static str, path: &SegmentPath) -> SegmentError {
+        let unavailable = |message| SegmentError::Unavailable { action, path: path.to_string(), message };
+        match tokio::time::timeout(self.timeout, self.store.list(None).next()).await {
+            Ok(None | Some(Ok(_))) => SegmentError::Missing { path: path.to_string() },
+            Ok(Some(Err(StoreError::NotFound { .. }))) => unavailable("the bucket was not found".to_owned()),
+            Ok(Some(Err(error))) => unavailable(self.masked.message(&error)),
+            Err(_) => unavailable("no answer to whether the bucket is there".to_owned()),
         }
     }
 

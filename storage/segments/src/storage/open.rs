@@ -230,11 +230,8 @@ impl Common {
                 MACHINE_IDENTITY => common.machine_identity = boolean(name, value)?,
                 SKIP_SIGNATURE => common.skip_signature = boolean(name, value)?,
                 _ if !known.iter().any(|(known, _)| known == name) => {
-                    let names: Vec<&str> = known
-                        .iter()
-                        .map(|(name, _)| *name)
-                        .chain([TIMEOUT, ALLOW_HTTP, MACHINE_IDENTITY])
-                        .collect();
+                    let names: Vec<&str> =
+                        known.iter().map(|(name, _)| *name).chain([TIMEOUT, ALLOW_HTTP, MACHINE_IDENTITY]).collect();
                     return Err(unknown(name, definition.storage_type, &names));
                 }
                 _ if is_secret_option(name) => common.secrets.push(value.clone()),
@@ -305,7 +302,9 @@ impl Common {
         let masked = super::object::masked(self.secrets.clone());
         let store = built.map_err(|error| {
             SegmentError::InvalidOption(if self.reads_file {
-                format!("option '{SERVICE_ACCOUNT_PATH}' is wrong: it names a service account's key, as JSON, on the server")
+                format!(
+                    "option '{SERVICE_ACCOUNT_PATH}' is wrong: it names a service account's key, as JSON, on the server"
+                )
             } else {
                 masked.message(&error)
             })

@@ -4,12 +4,16 @@
 //! small text file, [`MARKER`], and an advisory lock on the directory itself. A directory that is
 //! refused is left exactly as it was found.
 
+mod home;
+
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
+
+pub use home::HOME;
 
 /// The file that names backend and format: `backend = "…"` and `format = N`, as TOML.
 pub const MARKER: &str = "KALAMDB";
@@ -156,13 +160,17 @@ fn create(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `create_dir_all`, and every new name synced in its parent, from the top down.
+/// `create_dir_all`, and every new name synced in its parent, from the top down. For the server's own user alone: credentials
+/// of storages are in it, and people's rows.
 fn create_durably(path: &Path) -> std::io::Result<()> {
     let parent = parent(path);
     if !parent.try_exists()? {
         create_durably(parent)?;
     }
-    match fs::create_dir(path) {
+    let mut directory = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut directory, 0o700);
+    match directory.create(path) {
         Ok(()) => sync_directory(parent),
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),

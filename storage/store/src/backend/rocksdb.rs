@@ -30,7 +30,7 @@ use self::database::Database;
 use self::shared::Shared;
 use self::snapshot::RocksDbSnapshot;
 use self::threads::Threads;
-use super::{Batch, Durability, IfMissing, Snapshot, StorageBackend};
+use super::{Batch, Durability, FoundHome, IfMissing, Snapshot, StorageBackend};
 use crate::StoreError;
 
 /// The most keys or entries that are read on the calling thread.
@@ -120,6 +120,12 @@ impl StorageBackend for RocksDbBackend {
     async fn probe(&self) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         self.threads.closing("try its disk", move || shared.with(Database::probe)).await
+    }
+
+    async fn home(&self) -> Result<Option<FoundHome>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let home = move || shared.with(|database| database.directory.home());
+        self.threads.upkeep("know its directory", home).await.map(Some)
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {

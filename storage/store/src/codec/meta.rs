@@ -93,6 +93,63 @@ record!(
     |reader| Self { path: reader.text()?.to_owned() }
 );
 
+/// What tells a data directory from a copy of it: each start compares it with the one that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The directory's number in its file system: a copy that hard links the files has another directory.
+    pub directory: u64,
+    /// The number of the file that marks it: files put back into the directory are other files.
+    pub marker: u64,
+    /// When that file was made, in nanoseconds since the epoch, where the file system knows.
+    pub born: Option<i64>,
+    /// Which machine it was opened on, where that has a name.
+    pub machine: Option<String>,
+}
+
+record!(
+    Home,
+    "home of the data directory",
+    format 1,
+    |value, out| {
+        out.extend_from_slice(&value.directory.to_le_bytes());
+        out.extend_from_slice(&value.marker.to_le_bytes());
+        out.push(u8::from(value.born.is_some()));
+        out.extend_from_slice(&value.born.unwrap_or_default().to_le_bytes());
+        out.push(u8::from(value.machine.is_some()));
+        put_bytes(&mut out, value.machine.as_deref().unwrap_or_default().as_bytes());
+    },
+    |reader| {
+        let (directory, marker) = (reader.u64()?, reader.u64()?);
+        let born = match (reader.u8()?, reader.i64()?) {
+            (0, 0) => None,
+            (1, at) => Some(at),
+            (flag, _) => return Err(reader.error(format!("unknown flag {flag}"))),
+        };
+        let machine = match (reader.u8()?, reader.text()?) {
+            (0, "") => None,
+            (1, name) => Some(name.to_owned()),
+            (flag, _) => return Err(reader.error(format!("unknown flag {flag}"))),
+        };
+        Self { directory, marker, born, machine }
+    }
+);
+
+/// The oldest segment that is this database's own: files of older ones may be another server's, too, and are never
+/// deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedBelow(
+    /// A ULID.
+    pub u128,
+);
+
+record!(
+    SharedBelow,
+    "boundary of shared segments",
+    format 1,
+    |value, out| { out.extend_from_slice(&value.0.to_be_bytes()) },
+    |reader| Self(reader.u128_be()?)
+);
+
 /// How far `_seq` has been reserved: numbers from here on were never given out, so a start begins here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeqBlock {

@@ -2,7 +2,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `meta/format`, `meta/database`, `meta/local`, `meta/seq`, `meta/table` | [`super::meta`] |
+//! | `meta/format`, `meta/database`, `meta/home`, `meta/shared`, `meta/local`, `meta/seq`, `meta/table` | [`super::meta`] |
 //! | `namespace/`name, `table/`id, `schema/`id version, `storage/`name, `user/`id, `job/`id | [`super::catalog`] |
 //! | `pending/`table generation number, `garbage/`generation segment | [`super::files`] |
 //! | `lease/`table, `due/`table | [`super::meta`] |
@@ -49,6 +49,18 @@ pub fn format_version() -> Bytes {
 #[must_use]
 pub fn database_id() -> Bytes {
     Bytes::from_static(b"meta/database")
+}
+
+/// [`Home`](super::meta::Home).
+#[must_use]
+pub fn home() -> Bytes {
+    Bytes::from_static(b"meta/home")
+}
+
+/// [`SharedBelow`](super::meta::SharedBelow).
+#[must_use]
+pub fn shared_below() -> Bytes {
+    Bytes::from_static(b"meta/shared")
 }
 
 /// [`LocalLocation`](super::meta::LocalLocation).

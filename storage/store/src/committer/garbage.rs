@@ -4,17 +4,18 @@ use kalamdb_commons::Result;
 
 use super::Committer;
 use crate::backend::Batch;
-use crate::files::{self, GarbageRecord};
+use crate::files::{self, GarbagePlace, GarbageRecord};
 
 impl Committer {
     /// The oldest files, at most so many, that no manifest names, also after a power cut, and nobody reads: to be
-    /// deleted. [Forget](Self::forget_garbage) them when they are.
+    /// deleted. [Forget](Self::forget_garbage) them when they are. Where some cannot be, ask for those behind them the
+    /// next time (`after`), and for all again when fewer than `limit` came.
     ///
     /// # Errors
     /// When the backend cannot be read or synced, or an entry does not decode.
-    pub async fn collectable(&self, limit: usize) -> Result<Vec<GarbageRecord>> {
+    pub async fn collectable(&self, after: Option<GarbagePlace>, limit: usize) -> Result<Vec<GarbageRecord>> {
         let snapshot = self.backend.snapshot().await?;
-        let mut garbage = files::garbage(snapshot.as_ref(), limit).await?;
+        let mut garbage = files::garbage(snapshot.as_ref(), after, limit).await?;
         if garbage.is_empty() {
             return Ok(garbage);
         }

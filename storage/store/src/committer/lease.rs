@@ -1,10 +1,11 @@
 //! The right to commit flushes and compactions of a table (FL-3).
 //!
 //! Raised at the start of each, on disk before the call returns. A flush that outlived its actor holds an older one,
-//! and is refused. A lease is held for as long as a clone of it is, whether it is the current one or not: whoever
-//! holds it may still be writing files, and those are not to be deleted under its hands (FL-4).
+//! and is refused. A lease is held for as long as a clone of it is, whether it is the current one or not, and also when
+//! the store was closed and opened again meanwhile: whoever holds it may still be writing files, and those are not to be
+//! deleted under its hands (FL-4).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,13 +18,37 @@ use crate::backend::Batch;
 use crate::codec::meta::FlushLease;
 use crate::codec::system;
 
-/// Leases that somebody holds.
+/// Leases that somebody holds, by how many: one of a store that failed may have the number of a later one.
 #[derive(Debug, Default)]
-pub(super) struct HeldLeases(Mutex<HashSet<(TableId, u64)>>);
+pub(super) struct HeldLeases(Mutex<HashMap<(TableId, u64), usize>>);
 
 impl HeldLeases {
     pub(super) fn contains(&self, table: TableId, generation: u64) -> bool {
-        self.0.lock().contains(&(table, generation))
+        self.0.lock().contains_key(&(table, generation))
+    }
+
+    fn add(&self, table: TableId, generation: u64) {
+        *self.0.lock().entry((table, generation)).or_default() += 1;
+    }
+
+    fn remove(&self, table: TableId, generation: u64) {
+        let mut held = self.0.lock();
+        if let Some(count) = held.get_mut(&(table, generation)) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&(table, generation));
+            }
+        }
+    }
+}
+
+/// Tells the leases of one committer from those of the one before it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Issuer(Arc<()>);
+
+impl Issuer {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -37,6 +62,7 @@ struct Held {
     generation: u64,
     /// Numbers of pending records that were given.
     numbers: AtomicU32,
+    issuer: Issuer,
     leases: Arc<HeldLeases>,
 }
 
@@ -66,7 +92,7 @@ impl Lease {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.leases.0.lock().remove(&(self.table, self.generation));
+        self.leases.remove(self.table, self.generation);
     }
 }
 
@@ -96,9 +122,9 @@ impl Committer {
             let record = FlushLease { generation, started_at: now };
             batch.put(Family::System, system::flush_lease(table), record.encode());
             let acknowledgement = self.write_next(batch).await?;
-            self.leases.0.lock().insert((table, generation));
-            let leases = Arc::clone(&self.leases);
-            let lease = Lease(Arc::new(Held { table, generation, numbers: AtomicU32::new(0), leases }));
+            self.leases.add(table, generation);
+            let (leases, issuer) = (Arc::clone(&self.leases), self.issuer.clone());
+            let lease = Lease(Arc::new(Held { table, generation, numbers: AtomicU32::new(0), issuer, leases }));
             self.table(table).lease.store(generation, Ordering::Release);
             (lease, acknowledgement)
         };
@@ -109,8 +135,24 @@ impl Committer {
     /// That a lease is the current one of its table. Certain only with the writer held.
     pub(super) fn check_lease(&self, table: &Table, lease: &Lease) -> Result<(), FlushError> {
         // One of a store that was closed may have the same number.
-        let ours = Arc::ptr_eq(&lease.0.leases, &self.leases);
+        let ours = lease.0.issuer.is(&self.issuer);
         let current = table.lease.load(Ordering::Acquire) == lease.generation();
         if ours && current { Ok(()) } else { Err(FlushError::LeaseLost) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_given_twice_is_held_until_both_are_let_go() {
+        let leases = HeldLeases::default();
+        leases.add(TableId(1), 5);
+        leases.add(TableId(1), 5);
+        leases.remove(TableId(1), 5);
+        assert!(leases.contains(TableId(1), 5) && !leases.contains(TableId(2), 5));
+        leases.remove(TableId(1), 5);
+        assert!(!leases.contains(TableId(1), 5));
     }
 }

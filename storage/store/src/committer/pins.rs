@@ -1,7 +1,8 @@
 //! Which manifest generations are being read: the files that these name stay.
 //!
 //! A reader pins before it takes its snapshot, and what it pins is the newest generation that was *written* by then.
-//! So whatever its snapshot still names was replaced, if at all, by a later generation than the pinned one.
+//! So whatever its snapshot still names was replaced, if at all, by a later generation than the pinned one. A store that
+//! failed and was opened again takes the pins of its readers over: generations grow on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,11 @@ pub(super) struct Pins {
 impl Pins {
     pub(super) fn new(newest: u64) -> Arc<Self> {
         Arc::new(Self { newest: AtomicU64::new(newest), readers: Mutex::default() })
+    }
+
+    /// Of a store that was opened again; nobody writes yet.
+    pub(super) fn begin_anew(&self, newest: u64) {
+        self.newest.fetch_max(newest, Ordering::AcqRel);
     }
 
     pub(super) fn raise(&self, generation: u64) {

@@ -7,5 +7,6 @@ mod conformance;
 mod directories;
 mod durability;
 mod flush;
+mod home;
 mod stores;
 mod support;

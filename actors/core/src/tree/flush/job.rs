@@ -12,7 +12,6 @@ use kalamdb_store::codec::meta::FlushSchedule;
 use kalamdb_store::{Batch, jobs, schedule};
 use ulid::Ulid;
 
-use super::NEVER_DUE;
 use super::status::FlushStatus;
 use crate::engine::{Runtime, Store, now_micros};
 use crate::flush::{Flushed, flush_table};
@@ -63,11 +62,10 @@ pub(super) async fn run_job(
     runtime: &Arc<Runtime>,
     table: TableId,
     trigger: JobTrigger,
-    due_at: Option<i64>,
     status: &FlushStatus,
 ) -> Report {
     let begun = Instant::now();
-    let mut report = match try_job(runtime, table, trigger, due_at, status).await {
+    let mut report = match try_job(runtime, table, trigger, status).await {
         Ok(report) => report,
         Err(error) => Report::lost(error),
     };
@@ -79,13 +77,7 @@ pub(super) async fn run_job(
     report
 }
 
-async fn try_job(
-    runtime: &Arc<Runtime>,
-    table: TableId,
-    trigger: JobTrigger,
-    due_at: Option<i64>,
-    status: &FlushStatus,
-) -> Result<Report> {
+async fn try_job(runtime: &Arc<Runtime>, table: TableId, trigger: JobTrigger, status: &FlushStatus) -> Result<Report> {
     let store = runtime.store();
     let catalog = runtime.catalog();
     let entry = catalog.table_of(table).ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped"))?;
@@ -135,17 +127,20 @@ async fn try_job(
         }
     };
     (job.rows, job.segments) = (so_far.rows, so_far.segments);
-    let last_flush_at = match outcome {
-        Outcome::Empty | Outcome::Flushed { .. } => job.finished_at,
-        Outcome::Failed { .. } => status.of(table).last_flush_at,
-    };
+    // One at a time, and as it is now: the table's options may have changed since this flush began.
+    let turn = status.schedules().await;
     // A table that was dropped meanwhile has left none behind, and gets none back.
     let is_there = runtime.catalog().table_of(table).is_some();
-    let schedule = is_there.then(|| (table, FlushSchedule { due_at: due_at.unwrap_or(NEVER_DUE), last_flush_at }));
+    match outcome {
+        Outcome::Empty | Outcome::Flushed { .. } if is_there => status.flushed(table, job.finished_at),
+        Outcome::Empty | Outcome::Flushed { .. } | Outcome::Failed { .. } => {}
+    }
+    let schedule = is_there.then(|| (table, status.schedule_of(table)));
     // Where the store itself has failed, the job is ended by the next start.
     if let Err(error) = write(&runtime.store(), &job, schedule).await {
         tracing::warn!(%table, job = job.job_id, %error, "what became of a flush cannot be written down");
     }
+    drop(turn);
     Ok(Report { job_id: Some(job.job_id), outcome, location, took_ms: 0.0 })
 }
 

@@ -10,10 +10,11 @@ use kalamdb_store::codec::meta::FlushSchedule;
 use kalamdb_wire::ActorNode;
 use parking_lot::Mutex;
 use ractor::ActorRef;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
+use super::NEVER_DUE;
 use super::job::{Outcome, Report};
 use super::table::TableMsg;
-use crate::engine::now_micros;
 use crate::tree::faults::Faults;
 use crate::tree::gauges::{Gauges, Mail};
 
@@ -49,6 +50,8 @@ pub(crate) struct TableFlushes {
     pub(crate) last_error: Option<String>,
     /// Flushes that failed since the last that did not.
     failures: u32,
+    /// Tasks that are at a flush of it: more than one where an actor was lost over an earlier one.
+    tasks: usize,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,26 @@ pub(crate) struct FlushStatus {
     tables: Mutex<HashMap<TableId, TableFlushes>>,
     seats: Mutex<BTreeMap<TableId, Seat>>,
     queue_depth: AtomicUsize,
+    schedules: AsyncMutex<()>,
+}
+
+/// See [`FlushStatus::runs`].
+#[derive(Debug)]
+pub(super) struct Runs {
+    status: Arc<FlushStatus>,
+    table: TableId,
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        // Not of a table that was forgotten meanwhile.
+        if let Some(flushes) = self.status.tables.lock().get_mut(&self.table) {
+            flushes.tasks = flushes.tasks.saturating_sub(1);
+            if flushes.tasks == 0 && flushes.phase == FlushPhase::Running {
+                flushes.phase = FlushPhase::Idle;
+            }
+        }
+    }
 }
 
 impl FlushStatus {
@@ -96,11 +119,44 @@ impl FlushStatus {
         self.change(table, |flushes| flushes.next_flush_at = next);
     }
 
+    /// What a coordinator that was lost said of its line is no more; flushes that run go on.
+    pub(super) fn begin_anew(&self) {
+        for flushes in self.tables.lock().values_mut() {
+            flushes.phase = if flushes.tasks > 0 { FlushPhase::Running } else { FlushPhase::Idle };
+        }
+        self.set_queue_depth(0);
+    }
+
+    /// Says that somebody is at a flush, for as long as the answer is kept: also where no coordinator hears of its end.
+    pub(super) fn runs(self: &Arc<Self>, table: TableId) -> Runs {
+        self.change(table, |flushes| {
+            flushes.tasks += 1;
+            flushes.phase = FlushPhase::Running;
+        });
+        Runs { status: Arc::clone(self), table }
+    }
+
+    /// Held by whoever writes schedules into the store, while it does: what is written is then as new as what is known.
+    pub(super) async fn schedules(&self) -> AsyncMutexGuard<'_, ()> {
+        self.schedules.lock().await
+    }
+
+    /// A table's schedule as it is to be stored.
+    pub(super) fn schedule_of(&self, table: TableId) -> FlushSchedule {
+        let flushes = self.of(table);
+        FlushSchedule { due_at: flushes.next_flush_at.unwrap_or(NEVER_DUE), last_flush_at: flushes.last_flush_at }
+    }
+
     /// Jobs that somebody is at.
     pub(super) fn running_jobs(&self) -> HashSet<String> {
         let tables = self.tables.lock();
-        let running = tables.values().filter(|flushes| flushes.phase == FlushPhase::Running);
+        let running = tables.values().filter(|flushes| flushes.tasks > 0);
         running.filter_map(|flushes| flushes.last_job_id.clone()).collect()
+    }
+
+    /// The table's rows of a while ago are in segments since then.
+    pub(super) fn flushed(&self, table: TableId, at: Option<i64>) {
+        self.change(table, |flushes| flushes.last_flush_at = at);
     }
 
     pub(super) fn running(&self, table: TableId) {
@@ -116,11 +172,7 @@ impl FlushStatus {
             flushes.phase = if retrying { FlushPhase::Retrying } else { FlushPhase::Idle };
             flushes.next_flush_at = next_due;
             match &report.outcome {
-                Outcome::Flushed { .. } => {
-                    flushes.last_flush_at = Some(now_micros());
-                    (flushes.last_error, flushes.failures) = (None, 0);
-                }
-                Outcome::Empty => (flushes.last_error, flushes.failures) = (None, 0),
+                Outcome::Flushed { .. } | Outcome::Empty => (flushes.last_error, flushes.failures) = (None, 0),
                 Outcome::Failed { error, .. } => {
                     flushes.last_error = Some(error.message.clone());
                     flushes.failures = flushes.failures.saturating_add(1);

@@ -34,8 +34,6 @@ pub(super) struct FlushActorArgs {
 pub(super) struct FlushTask {
     pub(super) trigger: JobTrigger,
     pub(super) reply: Option<RpcReplyPort<Report>>,
-    /// When the one after it is due, in microseconds since the epoch.
-    pub(super) due_at: Option<i64>,
 }
 
 /// What it is asked.
@@ -81,11 +79,14 @@ impl Actor for FlushActor {
         state: &mut FlushActorArgs,
     ) -> Result<(), ActorProcessingErr> {
         let TableMsg::Run { task } = mail.open(&myself).await?;
-        let FlushTask { trigger, reply, due_at } = *task;
+        let FlushTask { trigger, reply } = *task;
         let (runtime, table, status) = (Arc::clone(&state.runtime), state.table, Arc::clone(&state.status));
         let (done, ended) = oneshot::channel();
+        // Also where the coordinator is lost before the task's first step.
+        let runs = status.runs(table);
         drop(spawn_on(state.runtime.statements(), "flush", async move {
-            let report = run_job(&runtime, table, trigger, due_at, &status).await;
+            let report = run_job(&runtime, table, trigger, &status).await;
+            drop(runs);
             if let Some(reply) = reply {
                 // Whoever asked may have gone.
                 let _ = reply.send(report.clone());

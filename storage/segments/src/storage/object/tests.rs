@@ -178,6 +178,8 @@ async fn a_store_that_fails_or_hangs_is_bounded_and_tells_no_secret() {
             ("read", storage.read(&path("a.parquet"), &ranges(0..1)).await.map(drop)),
             ("read", storage.read_tail(&path("a.parquet"), 10, 5).await.map(drop)),
             ("delete", storage.delete(&[path("a.parquet")]).await),
+            ("read", storage.read_note(&path("a.parquet")).await.map(drop)),
+            ("write", storage.write_note(&path("a.parquet"), Bytes::from_static(b"x")).await),
             ("write", write(&storage, vec![("a.parquet", b"x".to_vec())]).await),
             ("write", write(&storage, vec![("a.parquet", vec![0; 40 << 20])]).await),
         ] {

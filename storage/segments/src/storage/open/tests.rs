@@ -139,6 +139,22 @@ async fn a_server_that_fails_or_hangs_is_bounded_and_tells_no_secret() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_is_gone_is_no_missing_segment() {
+    let bucket = Bucket::start().await.expect("a server");
+    let storage = s3(&bucket, "5s");
+    put(&storage, &path("a/x.parquet"), b"something".to_vec()).await;
+    assert!(matches!(storage.read(&path("a/y.parquet"), &[0..1, 2..3]).await, Err(SegmentError::Missing { .. })));
+    storage.delete(&[path("a/y.parquet")]).await.expect("gone already");
+    let (there, away) = (bucket.objects(), bucket.objects().with_extension("away"));
+    std::fs::rename(&there, &away).expect("moved");
+    check(&storage.read(&path("a/x.parquet"), &[0..1, 2..3]).await.expect_err("no bucket"), "a/x.parquet");
+    check(&storage.read_tail(&path("a/x.parquet"), 9, 9).await.expect_err("no bucket"), "a/x.parquet");
+    check(&storage.delete(&[path("a/x.parquet")]).await.expect_err("no bucket"), "a/x.parquet");
+    std::fs::rename(&away, &there).expect("back");
+    assert_eq!(storage.read(&path("a/x.parquet"), &[0..4, 4..9]).await.expect("back").concat(), b"something");
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_said() {
     let bucket = Bucket::start().await.expect("a server");
     let endpoint = bucket.endpoint();
@@ -168,7 +184,7 @@ fn definitions_are_checked_and_name_what_is_wrong() {
     use StorageType::{Azure, Filesystem, Gcs, S3};
     for (storage_type, location, pairs) in [
         (Filesystem, "/srv/kalam", &[] as &[(&str, &str)]),
-        (S3, "s3://bucket", &[("region", "eu-central-1"), ("timeout", "10s")]),
+        (S3, "s3://bucket", &[("region", "eu-central-1"), ("timeout", "10s"), ("machine_identity", "true")]),
         (
             S3,
             "s3://my.bucket/a/b/",
@@ -189,11 +205,19 @@ fn definitions_are_checked_and_name_what_is_wrong() {
         (S3, "s3://key:password@bucket", &[], "location"),
         (S3, "s3://bucket/a?password=x", &[], "location"),
         (S3, "s3://bucket", &[("regoin", "x")], "regoin"),
+        (S3, "s3://bucket", &[("region", "x")], "access_key_id with secret_access_key"),
+        (S3, "s3://bucket", &[("access_key_id", "x")], "secret_access_key"),
+        (S3, "s3://bucket", &[("skip_signature", "true"), ("machine_identity", "true")], "needs one of"),
+        (S3, "s3://bucket", &[("machine_identity", "true"), ("endpoint", "https://mine")], "machine_identity"),
+        (S3, "s3://bucket", &[("timeout", "11m")], "timeout"),
+        (Gcs, "gs://bucket", &[], "service_account_path"),
+        (Gcs, "gs://bucket", &[("service_account_path", "/proc/self/status")], "service_account_path"),
+        (Azure, "azure://container", &[("account_name", "acc")], "sas_token"),
         (S3, "s3://bucket", &[("timeout", "soon")], "timeout"),
         (S3, "s3://bucket", &[("timeout", "0s")], "timeout"),
         (S3, "s3://bucket", &[("allow_http", "perhaps")], "allow_http"),
-        (S3, "s3://bucket", &[("endpoint", "http://host")], "allow_http"),
-        (S3, "s3://bucket", &[("endpoint", "https://me:password@host")], "endpoint"),
+        (S3, "s3://bucket", &[("endpoint", "http://host"), ("skip_signature", "true")], "allow_http"),
+        (S3, "s3://bucket", &[("endpoint", "https://me:password@host"), ("skip_signature", "true")], "endpoint"),
         (S3, "s3://bucket", &[("skip_signature", "perhaps")], "perhaps"),
         (Gcs, "gs://bucket", &[("service_account_key", "not json")], ""),
         (Azure, "azure://container", &[("account_name", "acc"), ("account_key", "not base 64!")], ""),

@@ -12,7 +12,9 @@ use crate::codec::changelog::LogEntry;
 use crate::codec::files::{GarbageEntry, PendingFiles};
 use crate::codec::manifest::ManifestEntry;
 use crate::codec::marks::DeleteMarks;
-use crate::codec::meta::{DataFormat, DatabaseId, FlushLease, FlushSchedule, LocalLocation, NextTableId, SeqBlock};
+use crate::codec::meta::{
+    DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+};
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::{decode_row, encode_row};
 
@@ -50,6 +52,13 @@ fn kinds() -> Vec<Kind> {
         kind("local", LocalLocation { path: "/srv".into() }.encode(), |bytes| {
             LocalLocation::decode(bytes).map(|it| Some(it.encode()))
         }),
+        kind("home", Home { directory: 1, marker: 2, born: Some(3), machine: Some("m".into()) }.encode(), |bytes| {
+            Home::decode(bytes).map(|it| Some(it.encode()))
+        }),
+        kind("nameless home", Home { directory: 1, marker: 2, born: None, machine: None }.encode(), |bytes| {
+            Home::decode(bytes).map(|it| Some(it.encode()))
+        }),
+        kind("shared below", SharedBelow(1).encode(), |bytes| SharedBelow::decode(bytes).map(|it| Some(it.encode()))),
         kind("seq block", SeqBlock { reserved_until: Seq(9) }.encode(), |bytes| {
             SeqBlock::decode(bytes).map(|it| Some(it.encode()))
         }),

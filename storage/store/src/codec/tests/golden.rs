@@ -14,7 +14,9 @@ use crate::codec::files::{GarbageEntry, PendingFiles};
 use crate::codec::keys::tests::golden as keys;
 use crate::codec::manifest::ManifestEntry;
 use crate::codec::marks::DeleteMarks;
-use crate::codec::meta::{DataFormat, DatabaseId, FlushLease, FlushSchedule, LocalLocation, NextTableId, SeqBlock};
+use crate::codec::meta::{
+    DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+};
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::tests::golden::rows;
 
@@ -24,6 +26,14 @@ const DATABASE: DatabaseId = DatabaseId(samples::SEGMENT);
 
 fn local() -> LocalLocation {
     LocalLocation { path: "/srv/kalam".to_owned() }
+}
+
+fn home() -> Home {
+    Home { directory: 1234, marker: 5678, born: Some(samples::TIME * 1000), machine: Some("0123abcd".repeat(4)) }
+}
+
+fn nameless_home() -> Home {
+    Home { born: None, machine: None, ..home() }
 }
 
 fn marks(rows: impl IntoIterator<Item = u16>) -> DeleteMarks {
@@ -38,6 +48,18 @@ fn records() -> Vec<Golden> {
     vec![
         golden("meta/format", DataFormat(1).encode(), "01 01000000"),
         golden("meta/database", DATABASE.encode(), "01 0199c82cc0000123456789abcdef0123"),
+        golden(
+            "meta/home",
+            home().encode(),
+            "01 d204000000000000 2e16000000000000 01 0000b0d4acc66c18
+             01 20000000 3031323361626364 3031323361626364 3031323361626364 3031323361626364",
+        ),
+        golden(
+            "meta/home, where less is known",
+            nameless_home().encode(),
+            "01 d204000000000000 2e16000000000000 00 0000000000000000 00 00000000",
+        ),
+        golden("meta/shared", SharedBelow(samples::SEGMENT).encode(), "01 0199c82cc0000123456789abcdef0123"),
         golden("meta/local", local().encode(), "01 0a000000 2f7372762f6b616c616d"),
         golden("meta/seq", SeqBlock { reserved_until: Seq(65_537) }.encode(), "01 0100010000000000"),
         golden("meta/table", NextTableId(TableId(8)).encode(), "01 0800000000000000"),
@@ -179,6 +201,9 @@ fn golden_records_are_read() {
     let stored = |name: &str| records().into_iter().find(|golden| golden.name == name).unwrap().bytes;
     assert_eq!(DataFormat::decode(&stored("meta/format")).unwrap(), DataFormat(1));
     assert_eq!(DatabaseId::decode(&stored("meta/database")).unwrap(), DATABASE);
+    assert_eq!(Home::decode(&stored("meta/home")).unwrap(), home());
+    assert_eq!(Home::decode(&stored("meta/home, where less is known")).unwrap(), nameless_home());
+    assert_eq!(SharedBelow::decode(&stored("meta/shared")).unwrap(), SharedBelow(samples::SEGMENT));
     assert_eq!(LocalLocation::decode(&stored("meta/local")).unwrap(), local());
     assert_eq!(SeqBlock::decode(&stored("meta/seq")).unwrap().reserved_until, Seq(65_537));
     assert_eq!(NextTableId::decode(&stored("meta/table")).unwrap().0, TableId(8));

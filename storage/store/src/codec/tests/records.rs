@@ -10,7 +10,9 @@ use super::strategies::seq;
 use crate::codec::changelog::{ChangeKind, LogChange, LogEntry};
 use crate::codec::files::{GarbageEntry, PendingFiles, StoredFile};
 use crate::codec::manifest::ManifestEntry;
-use crate::codec::meta::{DataFormat, DatabaseId, FlushLease, FlushSchedule, LocalLocation, NextTableId, SeqBlock};
+use crate::codec::meta::{
+    DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+};
 use crate::codec::partition::PartitionRecord;
 
 fn some_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -86,6 +88,10 @@ proptest! {
         let format = DataFormat(u32::try_from(number >> 32).unwrap());
         prop_assert_eq!(DataFormat::decode(&format.encode()).unwrap(), format);
         prop_assert_eq!(DatabaseId::decode(&DatabaseId(id).encode()).unwrap(), DatabaseId(id));
+        prop_assert_eq!(SharedBelow::decode(&SharedBelow(id).encode()).unwrap(), SharedBelow(id));
+        let machine = last.map(|_| path.clone());
+        let home = Home { directory: number, marker: number.swap_bytes(), born: last, machine };
+        prop_assert_eq!(Home::decode(&home.encode()).unwrap(), home);
         let local = LocalLocation { path };
         prop_assert_eq!(LocalLocation::decode(&local.encode()).unwrap(), local);
         let block = SeqBlock { reserved_until: Seq(reserved) };

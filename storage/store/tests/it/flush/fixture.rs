@@ -382,7 +382,7 @@ impl World {
                 assert!(named.insert(file.path.clone()), "{} is pending and something else", file.path);
             }
         }
-        for record in files::garbage(&*snapshot, usize::MAX).await.unwrap() {
+        for record in files::garbage(&*snapshot, None, usize::MAX).await.unwrap() {
             assert!(named.insert(record.entry.file.path.clone()), "{} is garbage twice", record.entry.file.path);
         }
         for path in self.disk.lock().keys() {
@@ -393,7 +393,7 @@ impl World {
     /// What recovery and the Housekeeper do. How many files went.
     pub(super) async fn collect(&self) -> usize {
         let pending = self.committer.unowned_pending().await.unwrap();
-        let garbage = self.committer.collectable(1000).await.unwrap();
+        let garbage = self.committer.collectable(None, 1000).await.unwrap();
         let mut gone = 0;
         {
             let mut disk = self.disk.lock();

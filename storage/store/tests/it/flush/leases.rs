@@ -5,7 +5,7 @@ use kalamdb_faults::Machine;
 use kalamdb_store::codec::files::StoredFile;
 use kalamdb_store::codec::meta::FlushLease;
 use kalamdb_store::codec::system;
-use kalamdb_store::{Batch, Durability, FlushError, FlushLimits, SyncMode, Write};
+use kalamdb_store::{Batch, Committer, Durability, FlushError, FlushLimits, SyncMode, Write};
 
 use super::fixture::{Disk, World};
 use crate::committer::fixture::{NOW, TABLE, partition};
@@ -134,4 +134,36 @@ async fn a_failed_write_gives_no_lease_and_commits_nothing() {
     assert!(machine.taken_batches().iter().all(|(batch, _)| {
         batch.writes().iter().all(|write| !matches!(write, Write::Put { family: Family::Manifest, .. }))
     }));
+}
+
+/// A store that failed is opened again while a flush of before still writes its file, and a statement still reads.
+#[tokio::test]
+async fn what_is_held_of_a_store_that_failed_is_held_of_its_successor() {
+    let machine = Machine::new(1);
+    let world = World::new(machine.boot().await.unwrap(), SyncMode::Buffered, &Disk::default()).await;
+    let ann = partition("ann");
+    world.insert(&ann, 0..5).await;
+    world.flush(vec![ann.clone()]).await;
+    let pin = world.committer.pin();
+    let lease = world.lease().await;
+    let merged = world.merge(&lease, &ann, true).await.unwrap().unwrap();
+    world.commit_merged(merged).await.unwrap();
+    drop(lease);
+    let lease = world.lease().await;
+    let files = world.committer.record_pending(&lease, vec![file()]).await.unwrap();
+    world.backend.close().await.unwrap();
+
+    let backend = machine.boot().await.unwrap();
+    let again = Committer::open_after(backend, SyncMode::Buffered, Some(&world.committer)).await.unwrap();
+    assert_eq!(again.unowned_pending().await.unwrap(), [], "a file is being written");
+    assert_eq!(again.collectable(None, 10).await.unwrap(), [], "a file is being read");
+    assert!(is_lost(&again.record_pending(&lease, vec![file()]).await), "nothing is committed by it");
+    // A lease of now is another one, and its end is not that of the old one.
+    drop(again.raise_lease(TABLE, NOW).await.unwrap());
+    assert_eq!(again.unowned_pending().await.unwrap(), []);
+    assert!(again.pin().generation() > pin.generation());
+    drop((lease, files));
+    assert_eq!(again.unowned_pending().await.unwrap().len(), 1);
+    drop(pin);
+    assert_eq!(again.collectable(None, 10).await.unwrap().len(), 1);
 }

@@ -117,7 +117,7 @@ async fn a_file_goes_when_nobody_reads_its_generation() {
     replace().await;
     let early = world.committer.pin();
     let snapshot = world.snapshot().await;
-    assert_eq!(world.committer.collectable(10).await.unwrap().len(), 1, "replaced before it began");
+    assert_eq!(world.committer.collectable(None, 10).await.unwrap().len(), 1, "replaced before it began");
     replace().await;
     let late = world.committer.pin();
     assert!(late.generation() > early.generation());
@@ -146,7 +146,7 @@ async fn a_file_goes_only_when_its_end_is_on_the_disk() {
         let merged = world.merge(&lease, &ann, true).await.unwrap().unwrap();
         machine.faults().hold_syncs();
         world.commit_merged(merged).await.unwrap();
-        let mut collectable = pin!(world.committer.collectable(10));
+        let mut collectable = pin!(world.committer.collectable(None, 10));
         // It waits for the sync that it asks for, or for the one that runs.
         let deadline = Instant::now() + Duration::from_secs(30);
         while machine.faults().waiting() == 0 {
@@ -158,7 +158,7 @@ async fn a_file_goes_only_when_its_end_is_on_the_disk() {
         assert_eq!(collectable.await.unwrap().len(), 1);
         machine.cut_power().await.unwrap();
         let world = World::new(machine.boot().await.unwrap(), mode, &disk).await;
-        assert_eq!(files::garbage(&*world.snapshot().await, 10).await.unwrap().len(), 1, "{mode:?}");
+        assert_eq!(files::garbage(&*world.snapshot().await, None, 10).await.unwrap().len(), 1, "{mode:?}");
     }
 }
 
@@ -181,7 +181,7 @@ async fn a_flush_of_rows_that_all_moved_on_leaves_garbage_and_no_segment() {
     let commit = world.commit_file(file).await.unwrap();
     assert!(commit.entry.is_none() && commit.rows == 0);
     assert_eq!(manifest::partition(&*world.snapshot().await, &ann).await.unwrap(), before);
-    assert_eq!(paths(&world.committer.collectable(10).await.unwrap()), [path]);
+    assert_eq!(paths(&world.committer.collectable(None, 10).await.unwrap()), [path]);
     world.assert_counted(&[ann]).await;
     world.assert_files_are_named().await;
 }
@@ -243,7 +243,7 @@ async fn a_dropped_table_leaves_its_files_on_the_list_and_nothing_else() {
     for key in [system::flush_lease(TABLE), system::flush_due(TABLE), system::table(TABLE)] {
         assert_eq!(get(&*world.backend, Family::System, &key).await, None);
     }
-    assert_eq!(files::garbage(&*world.snapshot().await, 10).await.unwrap(), []);
+    assert_eq!(files::garbage(&*world.snapshot().await, None, 10).await.unwrap(), []);
 }
 
 async fn put_segments(backend: &Backend, count: u128) {
@@ -292,11 +292,11 @@ async fn a_table_of_a_hundred_thousand_segments_is_dropped_by_one_batch_of_bound
     assert!(drops[0].0.bytes() < 20 << 20, "{} bytes", drops[0].0.bytes());
     let ranges = drops[0].0.writes().iter().filter(|write| matches!(write, Write::DeleteRange(KeyRange { .. })));
     assert_eq!(ranges.count(), 4);
-    let some = world.committer.collectable(1000).await.unwrap();
+    let some = world.committer.collectable(None, 1000).await.unwrap();
     assert_eq!(some.len(), 1000);
     assert!(some.is_sorted_by_key(|record| record.segment));
     world.committer.forget_garbage(&some).await.unwrap();
-    assert_eq!(files::garbage(&*world.snapshot().await, usize::MAX).await.unwrap().len(), SEGMENTS - 1000);
+    assert_eq!(files::garbage(&*world.snapshot().await, None, usize::MAX).await.unwrap().len(), SEGMENTS - 1000);
 }
 
 /// A number is never given again, whatever becomes of what had it.
@@ -316,7 +316,7 @@ async fn generations_grow_over_drops_collections_and_restarts() {
         last = generation;
         drop_table(&world, TABLE).await;
         // Behind older ones whose end the last power cut took back.
-        let garbage = world.committer.collectable(10).await.unwrap().pop().unwrap();
+        let garbage = world.committer.collectable(None, 10).await.unwrap().pop().unwrap();
         assert!(garbage.generation > last);
         last = garbage.generation;
         world.collect().await;

@@ -89,6 +89,8 @@ pub(in crate::codec) fn system() -> Vec<Golden> {
     vec![
         golden("system format", system::format_version(), "6d6574612f666f726d6174"),
         golden("system database", system::database_id(), "6d6574612f6461746162617365"),
+        golden("system home", system::home(), "6d6574612f686f6d65"),
+        golden("system shared", system::shared_below(), "6d6574612f736861726564"),
         golden("system local", system::local_location(), "6d6574612f6c6f63616c"),
         golden("system seq", system::seq_reserved(), "6d6574612f736571"),
         golden("system table counter", system::next_table_id(), "6d6574612f7461626c65"),

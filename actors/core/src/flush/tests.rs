@@ -1,0 +1,149 @@
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kalamdb_commons::settings::Settings;
+use kalamdb_commons::{Identity, NamespaceId, QualifiedTableName, Role, TableName, UserId};
+use kalamdb_segments::{SegmentError, SegmentGroup, SegmentSink};
+use kalamdb_store::BackendRegistry;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::SqlRequest;
+use crate::tree::{Tree, TreeArgs};
+
+/// What a group of files went through.
+type Journal = Arc<Mutex<Vec<&'static str>>>;
+
+/// The first file that is begun is held in the middle; the second fails then.
+#[derive(Debug)]
+struct Files {
+    journal: Journal,
+    held: Mutex<Option<Receiver<()>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    journal: Journal,
+    held: Receiver<()>,
+    was_held: bool,
+}
+
+#[async_trait]
+impl SegmentGroup for Files {
+    fn create(&self, path: &SegmentPath) -> kalamdb_segments::Result<Box<dyn SegmentSink>> {
+        if let Some(held) = self.held.lock().take() {
+            self.journal.lock().push("one is begun");
+            return Ok(Box::new(Held { journal: Arc::clone(&self.journal), held, was_held: false }));
+        }
+        self.journal.lock().push("another has failed");
+        let message = "of the test".to_owned();
+        Err(SegmentError::Unavailable { action: "create", path: path.to_string(), message })
+    }
+
+    async fn commit(self: Box<Self>) -> kalamdb_segments::Result<()> {
+        self.journal.lock().push("committed");
+        Ok(())
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.journal.lock().push("aborted");
+    }
+}
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.was_held, true) {
+            // A sender that is gone lets it go on, too.
+            let _ = self.held.recv();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SegmentSink for Held {
+    fn finish(self: Box<Self>) -> kalamdb_segments::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.journal.lock().push("its writer has ended");
+    }
+}
+
+/// A server with rows of two users.
+async fn server() -> (Arc<Runtime>, Tree) {
+    let mut settings = Settings::default();
+    settings.storage.backend = "memory".to_owned();
+    settings.flush.default_rows = u64::MAX;
+    let runtime = Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("it opens");
+    let runtime = Arc::new(runtime);
+    let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("it starts");
+    for (user, sql) in [
+        ("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)"),
+        ("bob", "INSERT INTO t VALUES (1)"),
+    ] {
+        let request = SqlRequest {
+            identity: Identity { user_id: UserId::new(user).expect("a user"), role: Role::Dba },
+            header_user: Ok(None),
+            sql: sql.to_owned(),
+            params: Arc::default(),
+            namespace: NamespaceId::default_namespace(),
+            request_id: "test".to_owned(),
+        };
+        let outcome = tree.execute(request).await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    }
+    (runtime, tree)
+}
+
+/// A flush that failed let its lease go while a file of its group was still being written: the sweep could delete that
+/// file before its last bytes came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_fails_ends_after_its_last_writer() {
+    let (runtime, _tree) = server().await;
+    let store = runtime.store();
+    let name =
+        QualifiedTableName { namespace: NamespaceId::default_namespace(), table: TableName::new("t").expect("a name") };
+    let entry = Arc::clone(runtime.catalog().table(&name).expect("there"));
+    let lease = store.committer.raise_lease(entry.id(), 1).await.expect("raised");
+    let partitions =
+        ["ann", "bob"].map(|user| PartitionId { table: entry.id(), user: Some(UserId::new(user).expect("a user")) });
+    let readers = store.committer.begin_flush(&lease, partitions.to_vec()).await.expect("begun");
+    let to = runtime.segments().destination(&entry).expect("there");
+    let planned: Vec<Planned> = readers.into_iter().map(|rows| plan(&entry, &to, rows, 1).expect("planned")).collect();
+    let stored = planned.iter().map(|file| StoredFile { storage: to.storage.clone(), path: file.path.to_string() });
+    let pending = store.committer.record_pending(&lease, stored.collect()).await.expect("recorded");
+
+    let journal = Journal::default();
+    let (release, held): (Sender<()>, _) = channel();
+    let group = Files { journal: Arc::clone(&journal), held: Mutex::new(Some(held)) };
+    let files = OpenFiles::new(Box::new(group), &lease, None);
+    drop(lease);
+    let mut writing = tokio::task::JoinSet::new();
+    writing.spawn(async move { write_files(&entry, files, planned.into_iter().zip(pending)).await.map(drop) });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    while !journal.lock().contains(&"another has failed") {
+        ticks.tick().await;
+        assert!(Instant::now() < deadline, "{:?}", journal.lock());
+    }
+    // Long enough for an answer that does not wait.
+    for _ in 0..20 {
+        ticks.tick().await;
+        assert!(writing.try_join_next().is_none(), "it has ended before its last writer: {:?}", journal.lock());
+        assert_eq!(store.committer.unowned_pending().await.expect("read"), [], "its files are its own");
+    }
+    drop(release);
+    let error = writing.join_next().await.expect("a task").expect("no panic").expect_err("it failed");
+    assert!(error.to_string().contains("of the test") || error.detail.is_some_and(|it| it.contains("of the test")));
+    assert_eq!(*journal.lock(), ["one is begun", "another has failed", "its writer has ended", "aborted"]);
+    assert_eq!(store.committer.unowned_pending().await.expect("read").len(), 2);
+}
