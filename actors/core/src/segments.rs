@@ -25,7 +25,7 @@ use kalamdb_store::codec::manifest::ManifestEntry;
 use self::boundaries::Boundaries;
 pub(crate) use self::partition::{PartitionSegments, Search};
 use self::storages::Storages;
-pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, open, segment_in};
+pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, not_moved, open, segment_in};
 use crate::catalog::TableEntry;
 
 /// The storage that always exists.

@@ -83,12 +83,29 @@ async fn a_directory_is_made_filled_moved_and_let_go() {
 
     // Moved: first the files, then the location.
     let alter = format!("ALTER STORAGE archive SET (location = '{}')", second.display());
-    let why = admin.sql(&alter).await.fails(507, "STORAGE_UNAVAILABLE");
-    assert!(why.contains("missing") && why.contains("move the segments"), "{why}");
+    let refused = async |problem: &str| {
+        let why = admin.sql(&alter).await.fails(507, "STORAGE_UNAVAILABLE");
+        assert!(why.contains(problem) && why.contains("move all segments"), "{why}");
+    };
+    refused("No such file").await;
     assert_eq!(ann.sql(all).await.success().values(), expected);
-    fs::remove_dir_all(&second).expect("what the try made");
+    assert!(!second.exists(), "nothing hides what will be moved there");
     fs::rename(&first, &second).expect("moved");
+    // Meanwhile there is no directory, and none is made.
+    ann.sql(all).await.fails(507, "STORAGE_UNAVAILABLE");
+    let template = "ALTER STORAGE archive SET (user_path_template = NULL)";
+    admin.sql(template).await.fails(507, "STORAGE_UNAVAILABLE");
+    assert!(!first.exists());
+    // One that is forgotten, or not whole, is named.
+    let of_bob = second.join(of_bob[0].strip_prefix(&first).expect("below"));
+    let bytes = fs::read(&of_bob).expect("a segment");
+    fs::write(&of_bob, &bytes[..bytes.len() - 1]).expect("cut");
+    refused("bytes instead of").await;
+    fs::remove_file(&of_bob).expect("taken away");
+    refused("missing").await;
+    fs::write(&of_bob, &bytes).expect("put back");
     admin.sql(&alter).await.ok();
+    admin.sql(template).await.ok();
     assert_eq!(ann.sql(all).await.success().values(), expected);
 
     // Files of a dropped table do not keep it.
@@ -151,7 +168,7 @@ async fn what_is_wrong_with_a_storage_is_said_when_it_is_made() {
         .await
         .fails(409, "STORAGE_EXISTS");
     admin.sql("ALTER STORAGE local SET (location = '/tmp/x')").await.fails(400, "UNSUPPORTED");
-    admin.sql("DROP STORAGE local").await.fails(400, "UNSUPPORTED");
+    admin.sql("DROP STORAGE local").await.fails(409, "STORAGE_IN_USE");
     admin.sql("ALTER STORAGE nowhere SET (location = '/tmp/x')").await.fails(404, "STORAGE_NOT_FOUND");
     assert_eq!(admin.sql("SHOW STORAGES").await.success().column("storage"), [json!("local")]);
 }
@@ -178,6 +195,10 @@ async fn a_bucket_holds_segments_over_faults_and_restarts() {
     let admin = server.admin().in_namespace(&namespace);
     admin.in_namespace("default").sql(format!("CREATE NAMESPACE {namespace}")).await.ok();
     admin.sql(create_s3("cloud", &bucket, "tests/a", ", timeout = '2s'")).await.ok();
+    // Forgotten quotes put a credential where a name belongs.
+    let wrong = create_s3("other", &bucket, "tests/b", "")
+        .replace(&format!("'{}'", Bucket::SECRET_ACCESS_KEY), &format!("\"{}\"", Bucket::SECRET_ACCESS_KEY));
+    admin.sql(wrong).await.fails(400, "INVALID_SQL");
     for shown in ["SHOW STORAGES", "SELECT * FROM system.storages"] {
         let answer = admin.sql(shown).await.success();
         assert!(answer.text.contains("us-east-1") && answer.text.contains("***"), "{}", answer.text);

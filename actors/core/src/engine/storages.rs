@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::{Runtime, now_micros};
 use crate::catalog::{altered_storage, missing_storage, new_storage, same_place};
 use crate::flush::sweep_storage;
-use crate::segments::{Closed, LOCAL_STORAGE, check_segments, in_use, open, segment_in};
+use crate::segments::{Closed, LOCAL_STORAGE, check_segments, in_use, not_moved, open, segment_in};
 use crate::task::spawn_on;
 
 /// What ALTER STORAGE makes of a storage.
@@ -64,7 +64,8 @@ pub(crate) async fn alter(scope: &Scope, name: &str, changes: &StorageOptions) -
         clear(runtime, name).await?;
         let rows = runtime.store().backend.snapshot().await?;
         if segment_in(rows.as_ref(), name).await?.is_some() {
-            files.probe().await?;
+            let first = |error| not_moved(name, &error);
+            files.probe().await.map_err(first)?;
             check_segments(rows.as_ref(), name, files.as_ref()).await?;
         } else {
             files.prepare().await?;

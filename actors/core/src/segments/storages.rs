@@ -226,13 +226,18 @@ pub(crate) async fn check_segments(snapshot: &dyn Snapshot, name: &str, files: &
                 Ok(tail) => format!("segment '{path}' has {} bytes instead of {}", tail.size, entry.bytes),
                 Err(error) => error.to_string(),
             };
-            let message = format!("{problem}: move all segments of storage '{name}' first, then alter it");
-            Err(Error::new(ErrorCode::StorageUnavailable, message))
+            Err(not_moved(name, &problem))
         };
         let entries = items.into_iter().filter_map(|item| entry_in(item, name));
         stream::iter(entries).map(check).buffer_unordered(CHECKS_AT_ONCE).try_collect::<()>().await?;
     }
     Ok(())
+}
+
+/// The segments of a storage are not where it is said to be.
+pub(crate) fn not_moved(name: &str, problem: &dyn fmt::Display) -> Error {
+    let message = format!("{problem}: move all segments of storage '{name}' first, then alter it");
+    Error::new(ErrorCode::StorageUnavailable, message)
 }
 
 fn entry_in(item: ManifestItem, storage: &str) -> Option<ManifestEntry> {
