@@ -1,5 +1,7 @@
 //! `kalamdb-bench run`: every scenario on every target with a handful of operations, what it leaves behind,
-//! and what it says when a server fails it.
+//! and what it says when a server fails it. `kalamdb-bench flush` is in `flush`.
+
+mod flush;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,9 @@
 //! What a point lookup, a scan and a write of segments cost: `cargo bench -p kalamdb-segments`.
 //!
-//! One million rows in 20 segments on a local disk, footers and pages in memory.
+//! One million rows in 20 segments on a local disk, footers and pages in memory. `groups` writes many files.
+
+#[path = "segments/groups.rs"]
+mod groups;
 
 use std::sync::Arc;
 

@@ -2,9 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::flush::FlushArgs;
 use crate::run::RunArgs;
 
 /// Loads data into a running KalamDB server and verifies it, or measures the server.
@@ -23,6 +25,9 @@ pub(crate) enum Command {
     /// Measure the server: inserts, point reads, a mix of both, and its health check as the floor.
     /// Exit code 1 if any answer was wrong or an error.
     Run(RunArgs),
+    /// Measure what flushes cost: a flush itself, writers beside it, and reads of flushed rows. Exit
+    /// code 1 if any answer was wrong or an error, or rows are not what was written.
+    Flush(FlushArgs),
 }
 
 /// Where the server is, and how to get in.
@@ -41,6 +46,37 @@ pub(crate) struct ServerArgs {
     /// without a token, the variable KALAMDB__AUTH__JWT_SECRET is looked at, as the server does.
     #[arg(long)]
     pub(crate) secret: Option<String>,
+}
+
+/// What everything that measures can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct MeasureArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    /// Runs before each part, unmeasured.
+    #[arg(long, default_value = "1s", value_parser = read_duration)]
+    pub(crate) warm_up: Duration,
+
+    /// The namespace that holds the tables; they are dropped and made anew, and dropped at the end.
+    #[arg(long, default_value = "bench")]
+    pub(crate) namespace: String,
+
+    /// Leave the tables where they are.
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// The server's process, on this machine: its CPU time and memory are reported too.
+    #[arg(long, value_name = "PID")]
+    pub(crate) server_pid: Option<u32>,
+
+    /// Threads of this program. One is enough until its own CPU share comes near 100 %.
+    #[arg(long, default_value = "1")]
+    pub(crate) threads: NonZeroUsize,
+
+    /// Write the report as JSON to this file too, `-` for standard output instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,4 +115,23 @@ pub(crate) struct LoadArgs {
     /// Print the report as one JSON object, without a progress bar.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A number above 0.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn read_positive(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number > 0.0)
+        .ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+/// A duration such as `500ms`.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
+    kalamdb_commons::parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 30s or 5m".to_owned())
 }

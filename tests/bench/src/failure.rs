@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Refused { status: u16, code: String, message: String, asked: String },
     #[error("the server's answer to {asked} is not what the interface promises: {problem}")]
     Malformed { asked: String, problem: String },
+    #[error("{what}: expected {expected}, found {found}")]
+    Different { what: String, expected: u64, found: u64 },
     #[error("{0} cannot travel in a header")]
     NoHeader(String),
     #[error("{url}: {problem}")]

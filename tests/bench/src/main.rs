@@ -1,11 +1,12 @@
 //! `kalamdb-bench`: puts real data into a running server through its SQL interface and checks that every
-//! user reads back exactly its own rows (`load`); measures a server (`run`).
+//! user reads back exactly its own rows (`load`); measures a server (`run`) and what its flushes cost (`flush`).
 //!
 //! It knows the server by URL only.
 
 mod args;
 mod caller;
 mod failure;
+mod flush;
 mod load;
 mod run;
 
@@ -15,14 +16,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, LoadArgs};
+use args::{Args, Command, LoadArgs, MeasureArgs};
 use failure::Failure;
-use run::RunArgs;
+use run::report::Told;
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Load(args) => load(&args),
-        Command::Run(args) => measure(&args),
+        Command::Run(args) => measure(&args.measure, run::run(&args)),
+        Command::Flush(args) => measure(&args.measure, flush::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -43,7 +45,7 @@ fn load(args: &LoadArgs) -> Result<bool, Failure> {
 }
 
 /// Whether all was as it should be.
-fn measure(args: &RunArgs) -> Result<bool, Failure> {
+fn measure<R: Told>(args: &MeasureArgs, run: impl Future<Output = Result<R, Failure>>) -> Result<bool, Failure> {
     let threads = args.threads.get();
     let mut builder = match threads {
         // Without a pool there is nothing to wake: cheaper for a program that must not be in the way.
@@ -51,7 +53,7 @@ fn measure(args: &RunArgs) -> Result<bool, Failure> {
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder.worker_threads(threads).enable_all().build().map_err(Failure::Thread)?;
-    let report = runtime.block_on(run::run(args))?;
+    let report = runtime.block_on(run)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => say(&report.to_json()),
         Some(path) => {

@@ -4,25 +4,29 @@
 //! warm-up that is not measured. Every answer is checked; one that is wrong or an error makes the run a
 //! failure. `/health` is measured first, with each number in flight: what it reaches is what the door and
 //! this program allow, so every other rate is also told as a share of it.
+//!
+//! Its stage, its lanes and its figures are `flush`'s too.
 
-mod answer;
+pub(crate) mod answer;
 mod args;
-mod connection;
+pub(crate) mod connection;
 mod drive;
 mod latency;
-mod pace;
-mod process;
-mod report;
-mod rows;
-mod scenario;
-mod stage;
-mod target;
+pub(crate) mod meter;
+pub(crate) mod pace;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod scenario;
+pub(crate) mod stage;
+pub(crate) mod target;
 
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::args::MeasureArgs;
 use crate::caller::Server;
 use crate::failure::Failure;
 
@@ -32,34 +36,39 @@ pub(crate) use report::Report;
 
 use connection::{Address, Connection, Head};
 use drive::{Lanes, Part};
+use meter::{Meter, Series};
 use pace::Pace;
-use process::Process;
-use report::{PartReport, Subject};
+use report::{About, PartReport, Subject};
 use scenario::{Health, Insert, Mixed, Operation, PointRead, Scenario, rate_offered};
 use stage::{Place, Stage};
 
+/// What is there without any SQL.
+const HEALTH: &str = "/health";
 /// How long saturation is looked for where the run does not measure it anyway.
 const CALIBRATION: Duration = Duration::from_secs(3);
+
+/// What every measuring begins with: the server answers, there is a namespace to make tables in.
+///
+/// # Errors
+/// A server that cannot be asked at all.
+pub(crate) async fn begin(args: &MeasureArgs) -> Result<(Stage, Meter, About), Failure> {
+    let address = Address::parse(&args.server.url)?;
+    let server = Server::new(&args.server)?;
+    let health = Head::get(&address, HEALTH)?;
+    let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
+    let stage = Stage::set(server, address.clone(), &args.namespace).await?;
+    Ok((stage, Meter::new(args, address), About::new(args, &answer.body)))
+}
 
 /// Runs it all. What was measured before a failure is in the report, and the failure too.
 ///
 /// # Errors
 /// A server that cannot be asked at all.
 pub(crate) async fn run(args: &RunArgs) -> Result<Report, Failure> {
-    let address = Address::parse(&args.server.url)?;
-    let server = Server::new(&args.server)?;
-    let health = Head::get(&address, "/health")?;
-    let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
-    let mut stage = Stage::set(server, address.clone(), &args.namespace).await?;
-    let mut run = Run {
-        args,
-        address,
-        own: Process::own(),
-        server: args.server_pid.map(Process::with_pid),
-        report: Report::new(args, &answer.body),
-    };
-    let mut outcome = run.all(&mut stage, health).await;
-    if !args.keep {
+    let (mut stage, meter, about) = begin(&args.measure).await?;
+    let mut run = Run { args, meter, report: Report::new(args, about) };
+    let mut outcome = run.all(&mut stage).await;
+    if !args.measure.keep {
         outcome = outcome.and(stage.clear().await);
     }
     run.report.aborted = outcome.err().map(|failure| failure.to_string());
@@ -76,15 +85,13 @@ fn in_order(scenarios: &[Scenario]) -> Vec<Scenario> {
 
 struct Run<'a> {
     args: &'a RunArgs,
-    address: Address,
-    own: Process,
-    server: Option<Process>,
+    meter: Meter,
     report: Report,
 }
 
 impl Run<'_> {
-    async fn all(&mut self, stage: &mut Stage, health: Head) -> Result<(), Failure> {
-        let heads: Arc<[Head]> = [health].into();
+    async fn all(&mut self, stage: &mut Stage) -> Result<(), Failure> {
+        let heads: Arc<[Head]> = [Head::get(&self.meter.address, HEALTH)?].into();
         for in_flight in self.args.in_flight.clone() {
             let subject = Subject { scenario: Scenario::Health, target: None, in_flight: in_flight.get() };
             self.part(subject, Arc::new(Health), &heads, Pace::Closed).await?;
@@ -102,7 +109,7 @@ impl Run<'_> {
         let mut filled = None;
         if self.args.scenarios.iter().any(|scenario| scenario.reads_rows()) {
             let table = stage.make(place, "rows").await?;
-            Stage::fill(place, &table, rows).await?;
+            Stage::fill(place, &table, 0..rows).await?;
             filled = Some(table);
         }
         for scenario in in_order(&self.args.scenarios) {
@@ -158,7 +165,7 @@ impl Run<'_> {
         operation: Arc<dyn Operation>,
         heads: &Arc<[Head]>,
     ) -> Result<f64, Failure> {
-        let mut lanes = Lanes::open(&self.address, subject.in_flight).await?;
+        let mut lanes = Lanes::open(&self.meter.address, subject.in_flight).await?;
         let count = self.args.operations(Scenario::InsertLatency);
         let part =
             Part { operation, heads: Arc::clone(heads), first: 0, count, cap: Some(CALIBRATION), pace: Pace::Closed };
@@ -174,31 +181,18 @@ impl Run<'_> {
         heads: &Arc<[Head]>,
         pace: Pace,
     ) -> Result<(), Failure> {
-        let mut lanes = Lanes::open(&self.address, subject.in_flight).await?;
-        let mut part = Part {
+        let series = Series {
             operation,
             heads: Arc::clone(heads),
+            in_flight: subject.in_flight,
             first: 0,
-            count: u64::MAX,
-            cap: Some(self.args.warm_up),
-            pace: Pace::Closed,
+            count: self.args.operations(subject.scenario),
+            cap: self.args.duration,
+            pace,
         };
-        let warm_up = lanes.run(&part).await?;
-        part.first = warm_up.next;
-        part.count = self.args.operations(subject.scenario);
-        part.cap = self.args.duration;
-        part.pace = pace;
-
-        let usage = |process: Option<&Process>| process.and_then(Process::usage);
-        let before = (self.own.usage(), usage(self.server.as_ref()));
-        let mut measured = lanes.run(&part).await?;
-        let after = (self.own.usage(), usage(self.server.as_ref()));
-        measured.tally.add_failures(&warm_up.tally);
-
+        let sample = self.meter.measure(series).await?;
         let health = self.report.rate_of(Subject { scenario: Scenario::Health, target: None, ..subject });
-        let report = PartReport::new(subject, pace, &measured, health)
-            .with_client(before.0, after.0)
-            .with_server(before.1, after.1);
+        let report = PartReport::new(subject, sample.figures, health);
         // Shows that it goes on; the table comes at the end.
         let _ = writeln!(std::io::stderr(), "{}", report.line());
         self.report.parts.push(report);

@@ -1,12 +1,11 @@
 //! The options of `run`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::ServerArgs;
+use crate::args::{MeasureArgs, read_duration, read_positive};
 
 use super::scenario::Scenario;
 use super::target::Target;
@@ -14,7 +13,7 @@ use super::target::Target;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub(crate) server: ServerArgs,
+    pub(crate) measure: MeasureArgs,
 
     /// What to measure. `health` always runs first: it is what the others are compared with.
     #[arg(
@@ -55,10 +54,6 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = read_duration)]
     pub(crate) duration: Option<Duration>,
 
-    /// Runs before each part, unmeasured.
-    #[arg(long, default_value = "1s", value_parser = read_duration)]
-    pub(crate) warm_up: Duration,
-
     /// Requests a second that `insert-latency` offers; without it half of what the same inserts reach
     /// in a closed loop.
     #[arg(long, value_name = "PER_SECOND", value_parser = read_positive)]
@@ -68,26 +63,6 @@ pub(crate) struct RunArgs {
     /// told is the time of an answer at saturation.
     #[arg(long, conflicts_with = "rate")]
     pub(crate) closed_loop: bool,
-
-    /// The namespace that holds the tables; they are dropped and made anew, and dropped at the end.
-    #[arg(long, default_value = "bench")]
-    pub(crate) namespace: String,
-
-    /// Leave the tables where they are.
-    #[arg(long)]
-    pub(crate) keep: bool,
-
-    /// The server's process, on this machine: its CPU time and memory are reported too.
-    #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<u32>,
-
-    /// Threads of this program. One is enough until its own CPU share comes near 100 %.
-    #[arg(long, default_value = "1")]
-    pub(crate) threads: NonZeroUsize,
-
-    /// Write the report as JSON to this file too, `-` for standard output instead of the table.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
 impl RunArgs {
@@ -117,17 +92,6 @@ fn read_count(text: &str) -> Result<(Scenario, u64), String> {
     }
 }
 
-fn read_positive(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite() && *number > 0.0)
-        .ok_or_else(|| "expected a number above 0".to_owned())
-}
-
-fn read_duration(text: &str) -> Result<Duration, String> {
-    kalamdb_commons::parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 30s or 5m".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -155,7 +119,7 @@ mod tests {
         assert_eq!(args.operations(Scenario::InsertLatency), 10_000);
         assert_eq!(args.operations(Scenario::PointRead), 1_000_000);
         assert_eq!(args.users.get(), 1000);
-        assert_eq!(args.warm_up, Duration::from_secs(1));
+        assert_eq!(args.measure.warm_up, Duration::from_secs(1));
         assert!(!args.closed_loop && args.rate.is_none() && args.duration.is_none());
     }
 

@@ -5,17 +5,19 @@
 
 mod tally;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use futures::FutureExt as _;
+use futures::future::FusedFuture as _;
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 
 use super::connection::{Address, Connection, Head};
-use super::pace::{Pace, Schedule};
+use super::pace::{Due, Pace, Schedule};
 use super::scenario::Operation;
 pub(crate) use tally::Tally;
 
@@ -70,32 +72,47 @@ impl Lanes {
     /// # Errors
     /// Only where this program breaks; what the server does wrong is in the tally.
     pub(crate) async fn run(&mut self, part: &Part) -> Result<Measured, Failure> {
+        self.run_until(part, std::future::pending()).await
+    }
+
+    /// Runs a part to its end; an open loop ends with `stop` too: what was due by then is sent and counted, nothing
+    /// more. `stop` is polled from when the part begins, and dropped if the part ends before it.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub(crate) async fn run_until(&mut self, part: &Part, stop: impl Future<Output = ()>) -> Result<Measured, Failure> {
         let start = Instant::now();
         let count = match (part.pace, part.cap) {
             (Pace::Open { rate }, Some(cap)) => part.count.min(Schedule::within(rate, cap)),
             (Pace::Open { .. } | Pace::Closed, _) => part.count,
         };
-        let shared = Arc::new(Shared {
-            part: part.clone(),
-            start,
-            count,
-            taken: AtomicU64::new(0),
-            permits: Arc::new(Semaphore::new(0)),
-        });
+        let due = Arc::new(Due::none_of(count));
         let pacer = match part.pace {
             Pace::Closed => None,
             Pace::Open { rate } => {
                 let schedule = Schedule::new(start, rate);
-                let permits = Arc::clone(&shared.permits);
-                Some(schedule.release(count, self.connections.len(), permits).map_err(Failure::Thread)?)
+                Some(schedule.release(self.connections.len(), Arc::clone(&due)).map_err(Failure::Thread)?)
             }
         };
+        let shared = Arc::new(Shared { part: part.clone(), start, due, taken: AtomicU64::new(0) });
         let mut running = JoinSet::new();
         for connection in self.connections.drain(..) {
             running.spawn(lane(connection, Arc::clone(&shared)));
         }
         let mut tally = Tally::default();
-        while let Some(ended) = running.join_next().await {
+        let mut stop = pin!(stop.fuse());
+        loop {
+            let ended = tokio::select! {
+                ended = running.join_next() => ended,
+                () = &mut stop, if !stop.is_terminated() => {
+                    if let Some(pacer) = &pacer {
+                        shared.due.stop();
+                        pacer.thread().unpark();
+                    }
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             let (connection, of_lane) = ended?;
             self.connections.push(connection);
             tally.add(&of_lane);
@@ -103,10 +120,11 @@ impl Lanes {
         let took = start.elapsed();
         if let Some(pacer) = pacer {
             // It has handed out everything long since, unless all lanes gave up.
-            shared.permits.close();
+            shared.due.close();
             pacer.thread().unpark();
             let _ = pacer.join();
         }
+        let count = shared.due.count();
         tally.not_begun = match part.pace {
             // A cap ends a closed loop early; nothing was due.
             Pace::Closed => 0,
@@ -120,9 +138,8 @@ impl Lanes {
 struct Shared {
     part: Part,
     start: Instant,
-    count: u64,
+    due: Arc<Due>,
     taken: AtomicU64,
-    permits: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -131,7 +148,7 @@ impl Shared {
         let index = match self.part.pace {
             Pace::Closed => self.take()?,
             Pace::Open { .. } => {
-                self.permits.acquire().await.ok()?.forget();
+                self.due.next().await;
                 self.take()?
             }
         };
@@ -146,7 +163,7 @@ impl Shared {
 
     fn take(&self) -> Option<u64> {
         let index = self.taken.fetch_add(1, Ordering::Relaxed);
-        (index < self.count).then_some(index)
+        (index < self.due.count()).then_some(index)
     }
 }
 

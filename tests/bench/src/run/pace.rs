@@ -5,6 +5,7 @@
 //! second they would come in bursts of five.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,44 @@ pub(crate) enum Pace {
         /// Operations a second.
         rate: f64,
     },
+}
+
+/// The operations of an open loop that are due, and how many there will be.
+#[derive(Debug)]
+pub(crate) struct Due {
+    permits: Semaphore,
+    count: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Due {
+    /// None yet, of `count`.
+    pub(crate) fn none_of(count: u64) -> Self {
+        Self { permits: Semaphore::new(0), count: AtomicU64::new(count), stopped: AtomicBool::new(false) }
+    }
+
+    /// How many there are in all. It falls at most once, to what was due when the loop was stopped, and before any
+    /// permit is given that would be too many.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until one more is due, or there are no more.
+    pub(crate) async fn next(&self) {
+        if let Ok(permit) = self.permits.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// Nothing is due from now on. Takes effect when the thread of [`Schedule::release`] is unparked.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
 }
 
 /// The moments at which operations are due.
@@ -56,24 +95,31 @@ impl Schedule {
         count.max(1)
     }
 
-    /// Adds a permit for each of `count` operations when it is due, and `lanes` more at the end, so that
-    /// every lane finds out that there is nothing left. Ends early once the semaphore is closed.
+    /// Adds a permit for each operation when it is due, and `lanes` more at the end, so that every lane finds out
+    /// that there is nothing left. Ends early once it is stopped or closed.
     ///
     /// # Errors
     /// The system has no thread for it.
-    pub(crate) fn release(self, count: u64, lanes: usize, permits: Arc<Semaphore>) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn release(self, lanes: usize, due: Arc<Due>) -> std::io::Result<JoinHandle<()>> {
         let work = move || {
+            let count = due.count();
             let mut released = 0;
-            while released < count && !permits.is_closed() {
-                let due = self.due_by(Instant::now(), count);
-                permits.add_permits(usize::try_from(due - released).unwrap_or_default());
-                released = due;
+            while released < count && !due.permits.is_closed() {
+                // Looked at first: what was due before a stop is released after it, so that a stall does not end with it.
+                let stopped = due.stopped.load(Ordering::Acquire);
+                let by_now = self.due_by(Instant::now(), count);
+                due.permits.add_permits(usize::try_from(by_now - released).unwrap_or_default());
+                released = by_now;
+                if stopped {
+                    due.count.store(released, Ordering::Release);
+                    break;
+                }
                 if released < count {
                     // It may wake early, and looks again.
                     std::thread::park_timeout(self.due_at(released).saturating_duration_since(Instant::now()));
                 }
             }
-            permits.add_permits(lanes);
+            due.permits.add_permits(lanes);
         };
         std::thread::Builder::new().name("pace".to_owned()).spawn(work)
     }
@@ -107,9 +153,21 @@ mod tests {
 
     #[test]
     fn every_operation_gets_its_permit() {
-        let permits = Arc::new(Semaphore::new(0));
+        let due = Arc::new(Due::none_of(1000));
         let schedule = Schedule::new(Instant::now(), 1e6);
-        schedule.release(1000, 7, Arc::clone(&permits)).unwrap().join().unwrap();
-        assert_eq!(permits.available_permits(), 1007);
+        schedule.release(7, Arc::clone(&due)).unwrap().join().unwrap();
+        assert_eq!(due.permits.available_permits(), 1007);
+        assert_eq!(due.count(), 1000);
+    }
+
+    #[test]
+    fn a_stop_leaves_what_was_due() {
+        let due = Arc::new(Due::none_of(1_000_000));
+        let began = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        due.stop();
+        Schedule::new(began, 10.0).release(3, Arc::clone(&due)).unwrap().join().unwrap();
+        let count = due.count();
+        assert!((21..1_000_000).contains(&count), "{count}");
+        assert_eq!(due.permits.available_permits() as u64, count + 3);
     }
 }

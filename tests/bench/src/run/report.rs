@@ -1,6 +1,6 @@
 //! What a run measured: a JSON object for programs, a table for people.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +8,8 @@ use std::time::Duration;
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::args::MeasureArgs;
 
 use super::RunArgs;
 use super::drive::Measured;
@@ -48,11 +50,9 @@ pub(crate) struct Used {
     pub(crate) rss_bytes: u64,
 }
 
-/// One part.
+/// What was measured of a series of operations.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct PartReport {
-    #[serde(flatten)]
-    pub(crate) subject: Subject,
+pub(crate) struct Figures {
     #[serde(rename = "loop")]
     pub(crate) kind: Loop,
     pub(crate) offered_rate: Option<f64>,
@@ -64,8 +64,6 @@ pub(crate) struct PartReport {
     pub(crate) seconds: f64,
     /// Successes a second.
     pub(crate) rate: f64,
-    /// `rate` over that of `/health` with as many in flight; none in an open loop, whose rate is chosen.
-    pub(crate) share_of_health: Option<f64>,
     pub(crate) latency_ms: Option<Summary>,
     /// From the moment a request was sent: in an open loop what is left without the wait for a lane.
     pub(crate) response_ms: Option<Summary>,
@@ -78,24 +76,21 @@ pub(crate) struct PartReport {
     pub(crate) server: Option<Used>,
 }
 
-impl PartReport {
-    pub(crate) fn new(subject: Subject, pace: Pace, measured: &Measured, health: Option<f64>) -> Self {
+impl Figures {
+    pub(crate) fn new(pace: Pace, measured: &Measured) -> Self {
         let Measured { took, tally, .. } = measured;
-        let rate = per_second(tally.succeeded(), *took);
         let (kind, offered_rate) = match pace {
             Pace::Closed => (Loop::Closed, None),
             Pace::Open { rate } => (Loop::Open, Some(rate)),
         };
         Self {
-            subject,
             kind,
             offered_rate,
             succeeded: tally.succeeded(),
             failed: tally.failed(),
             not_begun: tally.not_begun,
             seconds: took.as_secs_f64(),
-            rate,
-            share_of_health: health.filter(|rate| kind == Loop::Closed && *rate > 0.0).map(|health| rate / health),
+            rate: per_second(tally.succeeded(), *took),
             latency_ms: tally.latency.summary(),
             response_ms: tally.response.summary(),
             errors: tally.errors.clone(),
@@ -134,9 +129,58 @@ impl PartReport {
     }
 }
 
-/// The whole run.
+#[cfg(test)]
+impl Figures {
+    /// Two seconds in which so many answers took as long, half of it from when they were sent, and others failed.
+    pub(crate) fn of_test(pace: Pace, latency: Duration, right: u64, refused: u64) -> Self {
+        let mut tally = super::drive::Tally::default();
+        for _ in 0..right {
+            tally.latency.record(latency);
+            tally.response.record(latency / 2);
+        }
+        if refused > 0 {
+            tally.errors.insert("OVERLOADED".into(), refused);
+            tally.example = Some("status 503: x".into());
+        }
+        Self::new(pace, &Measured { took: Duration::from_secs(2), tally, next: 0 })
+    }
+}
+
+/// One part.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct PartReport {
+    #[serde(flatten)]
+    pub(crate) subject: Subject,
+    /// Its rate over that of `/health` with as many in flight; none in an open loop, whose rate is chosen.
+    pub(crate) share_of_health: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
+}
+
+impl PartReport {
+    pub(crate) fn new(subject: Subject, figures: Figures, health: Option<f64>) -> Self {
+        let health = health.filter(|rate| figures.kind == Loop::Closed && *rate > 0.0);
+        Self { subject, share_of_health: health.map(|health| figures.rate / health), figures }
+    }
+}
+
+/// A report that is finished.
+pub(crate) trait Told: Serialize {
+    /// Whether everything was measured and every answer was right.
+    fn is_good(&self) -> bool;
+
+    /// Tables with what to know about their numbers.
+    fn to_text(&self) -> String;
+
+    /// One JSON object.
+    fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("strings and numbers")
+    }
+}
+
+/// What was measured, from where.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct About {
     /// When it began.
     pub(crate) started_at: String,
     pub(crate) url: String,
@@ -145,6 +189,26 @@ pub(crate) struct Report {
     /// Cores of the machine that this program runs on.
     pub(crate) cores: usize,
     pub(crate) threads: usize,
+}
+
+impl About {
+    /// Begins now.
+    pub(crate) fn new(args: &MeasureArgs, health: &[u8]) -> Self {
+        Self {
+            started_at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            url: args.server.url.clone(),
+            server: super::answer::parse(health).unwrap_or_default(),
+            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            threads: args.threads.get(),
+        }
+    }
+}
+
+/// The whole run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    #[serde(flatten)]
+    pub(crate) about: About,
     pub(crate) users: usize,
     pub(crate) rows: usize,
     pub(crate) parts: Vec<PartReport>,
@@ -153,33 +217,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(args: &RunArgs, health: &[u8]) -> Self {
-        Self {
-            started_at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-            url: args.server.url.clone(),
-            server: super::answer::parse(health).unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            threads: args.threads.get(),
-            users: args.users.get(),
-            rows: args.rows.get(),
-            parts: Vec::new(),
-            aborted: None,
-        }
+    pub(crate) fn new(args: &RunArgs, about: About) -> Self {
+        Self { about, users: args.users.get(), rows: args.rows.get(), parts: Vec::new(), aborted: None }
     }
 
     /// The rate of a part that was measured in this run.
     pub(crate) fn rate_of(&self, subject: Subject) -> Option<f64> {
-        self.parts.iter().rev().find(|part| part.subject == subject).map(|part| part.rate)
-    }
-
-    /// Whether all parts were measured and every answer was right.
-    pub(crate) fn is_good(&self) -> bool {
-        self.aborted.is_none() && !self.parts.iter().any(PartReport::is_bad)
-    }
-
-    /// One JSON object.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("strings and numbers")
+        self.parts.iter().rev().find(|part| part.subject == subject).map(|part| part.figures.rate)
     }
 }
 

@@ -86,8 +86,8 @@ fn statement(sql: &str) -> String {
     format!("{{\"sql\":{},\"params\":[", serde_json::Value::from(sql))
 }
 
-/// An index below `len`.
-fn index(number: u64, len: usize) -> usize {
+/// An index below `len`: whose row it is, of so many callers.
+pub(crate) fn index(number: u64, len: usize) -> usize {
     usize::try_from(number % len.max(1) as u64).unwrap_or_default()
 }
 

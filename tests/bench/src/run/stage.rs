@@ -10,12 +10,13 @@ use crate::failure::Failure;
 
 use super::connection::{Address, Head};
 use super::rows;
+use super::scenario::index;
 use super::target::Target;
 
 /// Rows per INSERT of the filling.
 const BATCH: usize = 500;
 /// Such statements at the same time.
-const FILLERS: usize = 8;
+pub(crate) const FILLERS: usize = 8;
 
 /// Where tables are made.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) target: Target,
-    callers: Vec<Caller>,
+    pub(crate) callers: Vec<Caller>,
     /// What each caller's requests begin with.
     pub(crate) heads: Arc<[Head]>,
 }
@@ -75,12 +76,20 @@ impl Stage {
     /// # Errors
     /// What the server says.
     pub(crate) async fn make(&mut self, place: &Place, purpose: &str) -> Result<String, Failure> {
-        let name = format!("{purpose}_{}", place.target.name().replace('-', "_"));
+        self.make_with(place, purpose, "").await
+    }
+
+    /// The same with what follows the columns in CREATE TABLE.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(crate) async fn make_with(&mut self, place: &Place, purpose: &str, options: &str) -> Result<String, Failure> {
+        let name = name(place, purpose);
         let (namespace, kind) = (&self.namespace, place.target.kind());
         self.admin
             .run(
                 &format!(
-                    "DROP TABLE IF EXISTS {namespace}.{name}; CREATE {kind} TABLE {namespace}.{name} ({})",
+                    "DROP TABLE IF EXISTS {namespace}.{name}; CREATE {kind} TABLE {namespace}.{name} ({}) {options}",
                     rows::COLUMNS
                 ),
                 &[],
@@ -94,21 +103,29 @@ impl Stage {
         Ok(called)
     }
 
-    /// Puts the rows with ids below `count` into the partitions of their owners.
+    /// Who made it, and what it is called by him.
+    pub(crate) fn of_admin(&self, place: &Place, purpose: &str) -> (Caller, String) {
+        (self.admin.clone(), format!("{}.{}", self.namespace, name(place, purpose)))
+    }
+
+    /// Puts the rows with these ids into the partitions of their owners; gives how many those were.
     ///
     /// # Errors
     /// What the server says; a statement that inserts fewer rows than it was given.
-    pub(crate) async fn fill(place: &Place, table: &str, count: u64) -> Result<(), Failure> {
-        let owners = place.callers.len();
-        let ids_of = |owner: usize| (owner as u64..count).step_by(owners);
-        let one_owner = async |(owner, caller): (usize, &Caller)| -> Result<(), Failure> {
-            let ids: Vec<u64> = ids_of(owner).collect();
+    pub(crate) async fn fill(place: &Place, table: &str, ids: impl Iterator<Item = u64>) -> Result<u64, Failure> {
+        let mut of_each: Vec<Vec<u64>> = vec![Vec::new(); place.callers.len()];
+        for id in ids {
+            of_each[index(id, place.callers.len())].push(id);
+        }
+        // One owner with all the rows is filled by several statements, many owners by one each.
+        let at_once = if of_each.len() == 1 { FILLERS } else { 1 };
+        let one_owner = async |(ids, caller): (&Vec<u64>, &Caller)| -> Result<(), Failure> {
             let one_batch = async |ids: &[u64]| insert(caller, table, ids).await;
-            // One owner with all the rows is filled by several statements, many owners by one each.
-            let at_once = if owners == 1 { FILLERS } else { 1 };
             stream::iter(ids.chunks(BATCH)).map(one_batch).buffer_unordered(at_once).try_collect().await
         };
-        stream::iter(place.callers.iter().enumerate()).map(one_owner).buffer_unordered(FILLERS).try_collect().await
+        let owners = stream::iter(of_each.iter().zip(&place.callers));
+        owners.map(one_owner).buffer_unordered(FILLERS).try_collect::<()>().await?;
+        Ok(of_each.iter().map(|ids| ids.len() as u64).sum())
     }
 
     /// Drops what was made; the namespace too, unless it was there before.
@@ -128,6 +145,11 @@ impl Stage {
             outcome => outcome.map(drop),
         }
     }
+}
+
+/// A table's name in its namespace.
+fn name(place: &Place, purpose: &str) -> String {
+    format!("{purpose}_{}", place.target.name().replace('-', "_"))
 }
 
 async fn insert(caller: &Caller, table: &str, ids: &[u64]) -> Result<(), Failure> {

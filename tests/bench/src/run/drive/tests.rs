@@ -177,3 +177,21 @@ async fn a_cap_ends_a_part() {
     let tally = server.run(2, u64::MAX, Some(Duration::ZERO), Pace::Closed).await;
     assert_eq!(tally.operations(), 0);
 }
+
+#[tokio::test]
+async fn a_stop_ends_an_open_loop_with_what_was_due() {
+    // Nobody is served for the first 300 ms; the stop comes in the middle of that.
+    let server = FakeServer::start(&[Manner::Stalls(Duration::from_millis(300))]).await;
+    let mut lanes = Lanes::open(&server.address, 2).await.unwrap();
+    let head = Head::post(&server.address, "/", hyper::HeaderMap::new()).unwrap();
+    let pace = Pace::Open { rate: 100.0 };
+    let part = Part { operation: Arc::new(Echo), heads: [head].into(), first: 1000, count: 5000, cap: None, pace };
+    let stop = tokio::time::sleep(Duration::from_millis(150));
+    let measured = lanes.run_until(&part, stop).await.unwrap();
+    let Tally { latency, not_begun, .. } = &measured.tally;
+    assert!((16..5000).contains(&latency.count()), "{} were due", latency.count());
+    assert_eq!((measured.tally.failed(), *not_begun), (0, 0));
+    assert_eq!(measured.next, 1000 + latency.count(), "the next part goes on behind it");
+    assert!(latency.at_least(Duration::from_millis(149)) >= 15, "those that were due in the stall felt it");
+    assert_eq!(lanes.run(&Part { first: measured.next, count: 3, ..part }).await.unwrap().tally.succeeded(), 3);
+}

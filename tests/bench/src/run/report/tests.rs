@@ -4,7 +4,6 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::run::drive::Tally;
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -12,17 +11,8 @@ struct Line {
     args: RunArgs,
 }
 
-fn measured(right: u64, refused: u64) -> Measured {
-    let mut tally = Tally::default();
-    for _ in 0..right {
-        tally.latency.record(Duration::from_millis(4));
-        tally.response.record(Duration::from_millis(2));
-    }
-    if refused > 0 {
-        tally.errors.insert("OVERLOADED".into(), refused);
-        tally.example = Some("status 503: x".into());
-    }
-    Measured { took: Duration::from_secs(2), tally, next: 0 }
+fn figures(pace: Pace, right: u64, refused: u64) -> Figures {
+    Figures::of_test(pace, Duration::from_millis(4), right, refused)
 }
 
 const INSERT: Subject = Subject { scenario: Scenario::Insert, target: Some(Target::OneUser), in_flight: 16 };
@@ -30,17 +20,17 @@ const HEALTH: Subject = Subject { scenario: Scenario::Health, target: None, in_f
 
 fn report() -> Report {
     let line = Line::parse_from(["run"]);
-    let mut report = Report::new(&line.args, br#"{"status":"ok","version":"1","commit":"abc"}"#);
-    report.parts.push(PartReport::new(HEALTH, Pace::Closed, &measured(1000, 0), None));
+    let about = About::new(&line.args.measure, br#"{"status":"ok","version":"1","commit":"abc"}"#);
+    let mut report = Report::new(&line.args, about);
+    report.parts.push(PartReport::new(HEALTH, figures(Pace::Closed, 1000, 0), None));
     let health = report.rate_of(HEALTH);
     let usage = |milliseconds, rss_bytes| Some(Usage { cpu: Duration::from_millis(milliseconds), rss_bytes });
-    report.parts.push(
-        PartReport::new(INSERT, Pace::Closed, &measured(400, 0), health)
-            .with_client(usage(100, 1), usage(600, 2))
-            .with_server(usage(0, 1), usage(3000, 4096)),
-    );
+    let insert = figures(Pace::Closed, 400, 0)
+        .with_client(usage(100, 1), usage(600, 2))
+        .with_server(usage(0, 1), usage(3000, 4096));
+    report.parts.push(PartReport::new(INSERT, insert, health));
     let latency = Subject { scenario: Scenario::InsertLatency, ..INSERT };
-    report.parts.push(PartReport::new(latency, Pace::Open { rate: 100.0 }, &measured(200, 0), health));
+    report.parts.push(PartReport::new(latency, figures(Pace::Open { rate: 100.0 }, 200, 0), health));
     report
 }
 
@@ -60,6 +50,7 @@ fn the_json_has_these_members() {
             "scenario",
             "target",
             "in_flight",
+            "share_of_health",
             "loop",
             "offered_rate",
             "succeeded",
@@ -67,7 +58,6 @@ fn the_json_has_these_members() {
             "not_begun",
             "seconds",
             "rate",
-            "share_of_health",
             "latency_ms",
             "response_ms",
             "errors",
@@ -107,7 +97,7 @@ fn the_table_says_how_to_read_it() {
 fn failures_are_named() {
     let mut bad = report();
     assert!(bad.is_good());
-    bad.parts.push(PartReport::new(INSERT, Pace::Closed, &measured(1, 3), None));
+    bad.parts.push(PartReport::new(INSERT, figures(Pace::Closed, 1, 3), None));
     assert!(!bad.is_good());
     let text = bad.to_text();
     assert!(
@@ -121,7 +111,7 @@ fn failures_are_named() {
     assert!(aborted.to_text().ends_with("ABORTED: gone"));
 
     let mut nothing = report();
-    nothing.parts.push(PartReport::new(INSERT, Pace::Closed, &measured(0, 0), None));
+    nothing.parts.push(PartReport::new(INSERT, figures(Pace::Closed, 0, 0), None));
     assert!(!nothing.is_good(), "a part without a single answer is no measurement");
 }
 
@@ -129,6 +119,6 @@ fn failures_are_named() {
 fn a_busy_client_is_said() {
     let mut report = report();
     let usage = |milliseconds| Some(Usage { cpu: Duration::from_millis(milliseconds), rss_bytes: 0 });
-    report.parts[0] = report.parts[0].clone().with_client(usage(0), usage(1990));
+    report.parts[0].figures = report.parts[0].figures.clone().with_client(usage(0), usage(1990));
     assert!(report.to_text().contains("health, 16 in flight: this program was busy"), "{}", report.to_text());
 }
