@@ -16,7 +16,8 @@ use kalamdb_store::codec::files::StoredFile;
 use kalamdb_store::codec::meta::LocalLocation;
 use kalamdb_store::manifest::PartitionWalk;
 use kalamdb_store::{
-    Acknowledgement, Batch, FlushError, HotRows, Lease, NewSegment, PartitionId, PendingFile, SegmentRows, location,
+    Acknowledgement, Batch, FlushError, HotRows, Lease, NewSegment, PartitionId, PendingFile, SegmentRows, failpoint,
+    location,
 };
 use ulid::Ulid;
 
@@ -64,6 +65,7 @@ pub(crate) async fn flush_table(
     }
     ready_local(runtime, &store).await?;
     let lease = store.committer.raise_lease(table, now_micros()).await?;
+    store.committer.reach(failpoint::LEASE_RAISED).await;
     let snapshot = store.backend.snapshot().await?;
     let mut walk = PartitionWalk::new(snapshot.as_ref(), table);
     let mut group = Group::default();
@@ -234,7 +236,9 @@ async fn flush_group(
             return Err(error);
         }
     };
+    store.committer.reach(failpoint::FILES_WRITTEN).await;
     files.ok_or_else(|| Error::internal("a group of files is in use after its last one"))?.commit().await?;
+    store.committer.reach(failpoint::FILES_DURABLE).await;
 
     let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
     for file in written.into_iter().flatten() {
@@ -250,6 +254,7 @@ async fn flush_group(
     for acknowledgement in acknowledgements {
         acknowledgement.wait().await?;
     }
+    store.committer.reach(failpoint::GROUP_ACKNOWLEDGED).await;
     Ok(())
 }
 

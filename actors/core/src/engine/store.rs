@@ -31,7 +31,10 @@ impl Store {
             Error { detail: Some(text), ..Error::from(error) }
         })?;
         match Self::recover(Arc::clone(&backend), settings.durability).await {
-            Ok((committer, database)) => Ok((Self { backend, committer }, database)),
+            Ok((committer, database)) => {
+                committer.take_failpoints_of(backends);
+                Ok((Self { backend, committer }, database))
+            }
             Err(error) => {
                 // Whoever tries again finds the files free.
                 let _ = backend.close().await;

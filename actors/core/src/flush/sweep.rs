@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kalamdb_commons::Result;
 use kalamdb_segments::SegmentPath;
 use kalamdb_store::codec::files::StoredFile;
-use kalamdb_store::{Batch, jobs};
+use kalamdb_store::{Batch, failpoint, jobs};
 
 use crate::engine::{Runtime, now_micros};
 
@@ -31,19 +31,25 @@ pub(crate) async fn sweep(runtime: &Arc<Runtime>) -> Result<()> {
     pending.truncate(AT_ONCE);
     if !pending.is_empty() {
         let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
+        committer.reach(failpoint::BEFORE_PENDING_DELETED).await;
         let gone = delete(runtime, files).await;
+        committer.reach(failpoint::PENDING_DELETED).await;
         pending.retain(|record| record.pending.files.iter().all(|file| gone.contains(file)));
         committer.forget_pending(&pending).await?;
+        committer.reach(failpoint::PENDING_FORGOTTEN).await;
     }
     let mut garbage = committer.collectable(AT_ONCE).await?;
     if !garbage.is_empty() {
         for record in &garbage {
             runtime.segments().forget(record.segment);
         }
+        committer.reach(failpoint::BEFORE_GARBAGE_DELETED).await;
         let gone = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
+        committer.reach(failpoint::GARBAGE_DELETED).await;
         garbage.retain(|record| gone.contains(&record.entry.file));
         committer.forget_garbage(&garbage).await?;
     }
+    committer.reach(failpoint::COLLECTED).await;
     Ok(())
 }
 
