@@ -11,7 +11,7 @@ mod journal;
 mod sequence;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -25,10 +25,12 @@ use sequence::Sequences;
 
 const WRITERS: usize = 4;
 /// Rows that wait when a table is flushed by itself.
-const FLUSH_ROWS: &str = "150";
-/// A client that flushes does it so often at the most: each time a file for each writer.
-const FLUSHES: Duration = Duration::from_millis(60);
-const SCHEMA: &str = "CREATE NAMESPACE crash;
+const FLUSH_ROWS: &str = "1000";
+/// Statements between two flushes by command. Each leaves a file for each writer, and nothing makes one of many.
+const FLUSH_STATEMENTS: u64 = 20;
+/// Rounds after which both tables are dropped and made anew: reads cost something for each file.
+const ROUNDS_OF_A_TABLE: usize = 8;
+const SCHEMA: &str = "
     CREATE USER TABLE crash.own (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, v TEXT NOT NULL);
     CREATE SHARED TABLE crash.common (owner TEXT, id BIGINT, n BIGINT NOT NULL, v TEXT NOT NULL, PRIMARY KEY (owner, id))";
 
@@ -45,6 +47,8 @@ struct Progress {
     seen: AtomicI64,
     /// Flushes by command that found rows.
     flushed: AtomicU64,
+    /// The server was killed.
+    dead: AtomicBool,
 }
 
 /// Statement after statement until the connection breaks; gives the journal back.
@@ -66,11 +70,18 @@ async fn read(caller: Client, progress: Arc<Progress>) {
     }
 }
 
-/// Flushes one table after the other until the connection breaks.
+/// Flushes one table after the other, each time that so many more statements were acknowledged, until the server is dead.
 async fn flush(caller: Client, progress: Arc<Progress>) {
-    let mut ticks = tokio::time::interval(FLUSHES);
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    let mut flushed_at = progress.acknowledged.load(Ordering::Relaxed);
     for table in TABLES.into_iter().cycle() {
-        ticks.tick().await;
+        while progress.acknowledged.load(Ordering::Relaxed) < flushed_at + FLUSH_STATEMENTS {
+            if progress.dead.load(Ordering::Acquire) {
+                return;
+            }
+            ticks.tick().await;
+        }
+        flushed_at = progress.acknowledged.load(Ordering::Relaxed);
         let Ok(answer) = caller.try_sql(format!("FLUSH TABLE {}", table.name()), None).await else { return };
         if answer.success().rows()[0]["status"] == json!("flushed") {
             progress.flushed.fetch_add(1, Ordering::Relaxed);
@@ -81,6 +92,7 @@ async fn flush(caller: Client, progress: Arc<Progress>) {
 /// Writes against the running server until it is killed.
 async fn one_life(server: &mut BinaryServer, writers: Vec<Writer>, progress: &Arc<Progress>) -> Vec<Writer> {
     let admin = server.admin();
+    progress.dead.store(false, Ordering::Release);
     let mut tasks = JoinSet::new();
     let mut readers = JoinSet::new();
     readers.spawn(flush(admin.clone(), Arc::clone(progress)));
@@ -95,6 +107,7 @@ async fn one_life(server: &mut BinaryServer, writers: Vec<Writer>, progress: &Ar
     })
     .await;
     server.kill9();
+    progress.dead.store(true, Ordering::Release);
     let mut writers = tasks.join_all().await;
     readers.join_all().await;
     writers.sort_by(|one, other| one.name.cmp(&other.name));
@@ -127,13 +140,14 @@ async fn nothing_acknowledged_is_lost() {
     let mut server = BinaryServer::start_with(&[
         ("logging.level", "warn"),
         ("flush.default_rows", FLUSH_ROWS),
-        ("flush.default_interval", "1s"),
+        ("flush.default_interval", "2s"),
     ])
     .await;
-    server.admin().sql(SCHEMA).await.ok();
+    server.admin().sql(format!("CREATE NAMESPACE crash; {SCHEMA}")).await.ok();
     let mut writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(format!("w{number}"))).collect();
     let (mut sequences, mut segments) = (Sequences::default(), Segments::default());
     let progress = Arc::new(Progress::default());
+    let mut left = 0;
     for round in 0..rounds() {
         let made = format!("CREATE USER TABLE crash.made{round} (id BIGINT PRIMARY KEY)");
         server.admin().sql(made).await.ok();
@@ -147,10 +161,14 @@ async fn nothing_acknowledged_is_lost() {
         segments.check(&server, round).await;
         let tables = server.admin().sql("SHOW TABLES IN crash").await.success().rows().len();
         assert_eq!(tables, 2 + round + 1, "tables acknowledged in round {round}");
+        left += writers.iter().map(Writer::rows).sum::<usize>();
+        if round % ROUNDS_OF_A_TABLE == ROUNDS_OF_A_TABLE - 1 {
+            server.admin().sql(format!("DROP TABLE crash.own; DROP TABLE crash.common; {SCHEMA}")).await.ok();
+            writers.iter_mut().for_each(Writer::lose_all);
+        }
     }
     assert!(sequences.count() > 0);
     assert!(progress.flushed.load(Ordering::Relaxed) > 0 && segments.most() > 0, "tables were flushed meanwhile");
-    let left: usize = writers.iter().map(Writer::rows).sum();
     assert!(left > 0, "the writers left rows to look at");
 }
 

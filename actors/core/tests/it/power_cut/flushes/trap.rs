@@ -33,8 +33,11 @@ pub(super) struct Trap {
     /// The names that the files of a flush have just been given are lost.
     names_are_lost: bool,
     guard: watch::Sender<Guard>,
+    /// Files are not collected before the power goes.
+    keeps_files: bool,
     /// It has sprung at its place.
     sprung: AtomicBool,
+    dark: watch::Sender<bool>,
     collections: watch::Sender<usize>,
 }
 
@@ -45,6 +48,7 @@ impl Trap {
         world: &Arc<World>,
         (place, passes): (Option<&'static str>, i64),
         guard: Guard,
+        keeps_files: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             machine: machine.clone(),
@@ -54,7 +58,9 @@ impl Trap {
             passes: AtomicI64::new(passes),
             names_are_lost: passes % 2 == 0,
             guard: watch::Sender::new(guard),
+            keeps_files,
             sprung: AtomicBool::new(false),
+            dark: watch::Sender::new(false),
             collections: watch::Sender::new(0),
         })
     }
@@ -81,6 +87,10 @@ impl Trap {
     }
 
     async fn reached(&self, place: &'static str) {
+        if place == failpoint::PENDING_LISTED && self.keeps_files {
+            let dark = self.dark.subscribe().wait_for(|dark| *dark).await.is_ok();
+            assert!(dark, "the trap is there for as long as its machine");
+        }
         let springs = self.place == Some(place) && self.springs().await;
         if place == failpoint::FILES_DURABLE && !(springs && self.names_are_lost) {
             self.disk.names_are_durable();
@@ -105,5 +115,6 @@ impl Trap {
         self.machine.cut_power().await.expect("the power is cut");
         self.disk.freeze();
         self.world.dark.store(true, Ordering::Release);
+        self.dark.send_replace(true);
     }
 }
