@@ -15,6 +15,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 /// What one row holds; does not compress.
 const ROW_BYTES: usize = 48 << 10;
+/// More of them than fit into what is left of the smallest disk.
+const ROWS: i64 = 120;
 /// More than fits on any disk of these tests.
 const MOST_ROWS: i64 = 5000;
 
@@ -152,6 +154,74 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
         drop(server);
         drop(disk);
     }
+}
+
+/// The disk of the segments alone is full: nothing but flushes fail, they say why, and go on by themselves.
+#[tokio::test]
+async fn a_storage_without_room_keeps_rows_hot_until_there_is_room() {
+    let mut server = BinaryServer::prepare();
+    let Some(disk) = SmallDisk::mount(server.dir(), 8 * MIB) else {
+        println!("skipped: this machine mounts no tmpfs for tests");
+        return;
+    };
+    let ballast = disk.path.join("ballast");
+    let storage = disk.path.join("storage");
+    server.change_setting("storage.default_location", &storage.display().to_string());
+    server.change_setting("flush.default_interval", "1h");
+    server.restart().await;
+    let (mut ann, mut bob) = writers(&server).await;
+    let admin = server.admin();
+    let stats = async || admin.sql("SHOW TABLE STATS disk.t").await.success().rows()[0].clone();
+    assert_eq!(admin.sql("FLUSH TABLE disk.t").await.success().rows()[0]["status"], json!("flushed"));
+    let before = stats().await;
+
+    // What ann writes from here on takes more than is left; bob's fits.
+    std::fs::write(&ballast, vec![1; 6 * MIB]).expect("the disk takes it");
+    for _ in 0..ROWS {
+        assert!(ann.insert().await, "the rows are elsewhere");
+    }
+    assert!(bob.insert().await);
+    let mut refused = admin.sql("FLUSH TABLE disk.t").await;
+    for round in 0..3 {
+        let message = refused.fails(507, "STORAGE_UNAVAILABLE");
+        let jobs = "SELECT status, error, attempts FROM system.jobs WHERE status = 'failed' ORDER BY created_at DESC";
+        let job = admin.sql(jobs).await.success().rows()[0].clone();
+        assert_eq!(job["error"], json!(message), "{job}");
+        assert!(message.contains("room") || message.contains("full") || message.contains("space"), "{message}");
+        assert!(admin.is_ready().await, "round {round}: it is no failure of the store");
+        ann.check().await;
+        bob.check().await;
+        assert!(ann.insert().await, "writes go on");
+        refused = admin.sql("FLUSH TABLE disk.t").await;
+    }
+    let full = stats().await;
+    let number = |stats: &Value, name: &str| stats[name].as_i64().expect("a number");
+    assert!(number(&full, "buffered_rows") >= ROWS, "ann's are hot still: {full}");
+    assert!(number(&full, "segments") - number(&before, "segments") <= 1, "bob's at the most: {full}");
+
+    std::fs::remove_file(&ballast).expect("room is made");
+    // By itself: it is tried again.
+    eventually("it is flushed", LIMIT, async || (stats().await["buffered_rows"] == json!(0)).then_some(())).await;
+    ann.check().await;
+    bob.check().await;
+    eventually("what failed has left no file", LIMIT, async || {
+        let named = admin.sql("SELECT count(*) FROM system.segments").await.success().number();
+        (usize::try_from(named).ok() == Some(count_files(&storage))).then_some(())
+    })
+    .await;
+
+    server.kill9();
+    server.restart().await;
+    ann.check().await;
+    bob.check().await;
+    drop(server);
+    drop(disk);
+}
+
+fn count_files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("a readable directory").path());
+    paths.map(|path| if path.is_dir() { count_files(&path) } else { 1 }).sum()
 }
 
 #[tokio::test]

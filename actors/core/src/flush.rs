@@ -17,7 +17,8 @@ use kalamdb_store::codec::files::StoredFile;
 use kalamdb_store::codec::meta::LocalLocation;
 use kalamdb_store::manifest::PartitionWalk;
 use kalamdb_store::{
-    Acknowledgement, Batch, FlushError, HotRows, Lease, NewSegment, PartitionId, PendingFile, SegmentRows, location,
+    Acknowledgement, Batch, FlushError, HotRows, Lease, NewSegment, PartitionId, PendingFile, SegmentRows, failpoint,
+    location,
 };
 use ulid::Ulid;
 
@@ -66,6 +67,7 @@ pub(crate) async fn flush_table(
         return Ok(flushed);
     }
     let lease = store.committer.raise_lease(table, now_micros()).await?;
+    store.committer.reach(failpoint::LEASE_RAISED).await;
     let snapshot = store.backend.snapshot().await?;
     let mut walk = PartitionWalk::new(snapshot.as_ref(), table);
     let mut group = Group::default();
@@ -218,7 +220,8 @@ async fn flush_group(
     let pending = store.committer.record_pending(lease, files.collect()).await.map_err(refused)?;
 
     let files = OpenFiles::new(to.files.begin_group(), lease, to.writing.clone());
-    let written = write_files(&entry, files, planned.into_iter().zip(pending)).await?;
+    let written = write_files(store, &entry, files, planned.into_iter().zip(pending)).await?;
+    store.committer.reach(failpoint::FILES_DURABLE).await;
 
     let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
     for file in written {
@@ -234,12 +237,14 @@ async fn flush_group(
     for acknowledgement in acknowledgements {
         acknowledgement.wait().await?;
     }
+    store.committer.reach(failpoint::GROUP_ACKNOWLEDGED).await;
     Ok(())
 }
 
 /// Writes the files of a group and makes them durable; partitions without rows have none. On an error no writer is left,
 /// and the files are given up: whoever held the lease for them may let it go.
 async fn write_files(
+    store: &Store,
     entry: &Arc<TableEntry>,
     files: OpenFiles,
     planned: impl Iterator<Item = (Planned, PendingFile)>,
@@ -260,6 +265,7 @@ async fn write_files(
     });
     // All of them to their end, also when one has failed.
     let written: Vec<Option<Written>> = stream::iter(work).buffered(at_once).collect().await;
+    store.committer.reach(failpoint::FILES_WRITTEN).await;
     let files = Arc::into_inner(files);
     files.ok_or_else(|| Error::internal("a group of files is in use after its last one"))?.end().await?;
     Ok(written.into_iter().flatten().collect())

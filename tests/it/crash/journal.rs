@@ -97,6 +97,11 @@ impl Writer {
         self.rows.iter().map(Rows::len).sum()
     }
 
+    /// The tables are new ones.
+    pub(super) fn lose_all(&mut self) {
+        self.rows = Default::default();
+    }
+
     /// The next statement and its parameters.
     pub(super) fn next(&mut self) -> (String, Value) {
         let table = TABLES[rand::random_range(0..TABLES.len())];

@@ -36,7 +36,10 @@ impl Store {
             Error { detail: Some(text), ..Error::from(error) }
         })?;
         match Self::recover(Arc::clone(&backend), settings.durability, failed).await {
-            Ok((committer, database, shared)) => Ok((Self { backend, committer, shared }, database)),
+            Ok((committer, database, shared)) => {
+                committer.take_failpoints_of(backends);
+                Ok((Self { backend, committer, shared }, database))
+            }
             Err(error) => {
                 // Whoever tries again finds the files free.
                 let _ = backend.close().await;

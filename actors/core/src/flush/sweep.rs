@@ -11,9 +11,9 @@ use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_segments::SegmentPath;
 use kalamdb_store::codec::files::StoredFile;
 use kalamdb_store::files::{GarbagePlace, GarbageRecord, PendingPlace, PendingRecord};
-use kalamdb_store::{Batch, jobs};
+use kalamdb_store::{Batch, failpoint, jobs};
 
-use crate::engine::{Runtime, now_micros};
+use crate::engine::{Runtime, Store, now_micros};
 
 /// Entries of each list that are looked at in one go.
 const AT_ONCE: usize = 1000;
@@ -59,10 +59,12 @@ impl Sweeper {
         pending.retain(|record| self.pending.is_none_or(|after| record.place() > after));
         pending.truncate(self.at_once);
         self.pending = self.next(pending.len(), pending.last().map(PendingRecord::place));
-        delete_pending(runtime, pending).await?;
+        delete_pending(runtime, &store, pending).await?;
         let garbage = committer.collectable(self.garbage, self.at_once).await?;
         self.garbage = self.next(garbage.len(), garbage.last().map(GarbageRecord::place));
-        delete_garbage(runtime, garbage).await
+        delete_garbage(runtime, &store, garbage).await?;
+        committer.reach(failpoint::COLLECTED).await;
+        Ok(())
     }
 
     /// Behind the last of a full hand; from the front again where the list has ended.
@@ -82,13 +84,13 @@ pub(crate) async fn sweep_storage(runtime: &Arc<Runtime>, storage: &str) -> Resu
     let store = runtime.store();
     let mut pending = store.committer.unowned_pending().await?;
     pending.retain(|record| record.pending.files.iter().all(|file| file.storage == storage));
-    delete_pending(runtime, pending).await?;
+    delete_pending(runtime, &store, pending).await?;
     let mut after = None;
     loop {
         let mut garbage = store.committer.collectable(after, AT_ONCE).await?;
         let last = garbage.last().map(GarbageRecord::place).filter(|_| garbage.len() == AT_ONCE);
         garbage.retain(|record| record.entry.file.storage == storage);
-        delete_garbage(runtime, garbage).await?;
+        delete_garbage(runtime, &store, garbage).await?;
         match last {
             Some(last) => after = Some(last),
             None => return Ok(()),
@@ -96,26 +98,32 @@ pub(crate) async fn sweep_storage(runtime: &Arc<Runtime>, storage: &str) -> Resu
     }
 }
 
-async fn delete_pending(runtime: &Arc<Runtime>, mut pending: Vec<PendingRecord>) -> Result<()> {
+async fn delete_pending(runtime: &Arc<Runtime>, store: &Store, mut pending: Vec<PendingRecord>) -> Result<()> {
     if pending.is_empty() {
         return Ok(());
     }
     let files = pending.iter().flat_map(|record| record.pending.files.iter().cloned());
+    store.committer.reach(failpoint::BEFORE_PENDING_DELETED).await;
     let done_with = delete(runtime, files).await;
+    store.committer.reach(failpoint::PENDING_DELETED).await;
     pending.retain(|record| record.pending.files.iter().all(|file| done_with.contains(file)));
-    runtime.store().committer.forget_pending(&pending).await
+    store.committer.forget_pending(&pending).await?;
+    store.committer.reach(failpoint::PENDING_FORGOTTEN).await;
+    Ok(())
 }
 
-async fn delete_garbage(runtime: &Arc<Runtime>, mut garbage: Vec<GarbageRecord>) -> Result<()> {
+async fn delete_garbage(runtime: &Arc<Runtime>, store: &Store, mut garbage: Vec<GarbageRecord>) -> Result<()> {
     if garbage.is_empty() {
         return Ok(());
     }
     for record in &garbage {
         runtime.segments().forget(record.segment);
     }
+    store.committer.reach(failpoint::BEFORE_GARBAGE_DELETED).await;
     let done_with = delete(runtime, garbage.iter().map(|record| record.entry.file.clone())).await;
+    store.committer.reach(failpoint::GARBAGE_DELETED).await;
     garbage.retain(|record| done_with.contains(&record.entry.file));
-    runtime.store().committer.forget_garbage(&garbage).await
+    store.committer.forget_garbage(&garbage).await
 }
 
 /// Deletes files; those that the lists are done with: they are gone now, or may be another server's. All storages at once,

@@ -127,8 +127,9 @@ async fn a_group_that_fails_ends_after_its_last_writer() {
     let group = Files { journal: Arc::clone(&journal), held: Mutex::new(Some(held)) };
     let files = OpenFiles::new(Box::new(group), &lease, None);
     drop(lease);
+    let writer = runtime.store();
     let mut writing = tokio::task::JoinSet::new();
-    writing.spawn(async move { write_files(&entry, files, planned.into_iter().zip(pending)).await.map(drop) });
+    writing.spawn(async move { write_files(&writer, &entry, files, planned.into_iter().zip(pending)).await.map(drop) });
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while !journal.lock().contains(&"another has failed") {

@@ -158,6 +158,10 @@ impl HousekeeperState {
             HousekeeperMsg::Sweep => SWEEP,
             HousekeeperMsg::ForgetJobs => FORGET_JOBS,
         };
+        self.arm_in(delay, myself, tick);
+    }
+
+    fn arm_in(&self, delay: Duration, myself: &ActorRef<Mail<HousekeeperMsg>>, tick: HousekeeperMsg) {
         let gauges = Arc::clone(&self.args.gauges);
         // It ends by itself when the actor is gone.
         drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
@@ -190,11 +194,12 @@ impl Actor for Housekeeper {
             HousekeeperMsg::CheckStore,
             HousekeeperMsg::LogSize,
             HousekeeperMsg::RetireIdle,
-            HousekeeperMsg::Sweep,
             HousekeeperMsg::ForgetJobs,
         ] {
             state.arm(&myself, tick);
         }
+        // What a crash has left of flushes goes first of all: its room may be wanted.
+        state.arm_in(Duration::ZERO, &myself, HousekeeperMsg::Sweep);
         Ok(state)
     }
 

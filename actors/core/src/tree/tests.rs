@@ -2,10 +2,13 @@
 //! users are not the ones to suffer.
 
 mod admission;
+mod barrier;
 mod fixture;
+mod flushing;
 mod journal;
 mod lost;
 mod lost_root;
+mod reading;
 mod reopening;
 mod resending;
 mod restarts;

@@ -5,6 +5,7 @@
 //! order. Both: a statement is there whole or not at all, and no `_seq` is given twice, not even one that
 //! was lost. `KALAMDB_POWER_CUT_SEEDS` says how many machines are tried in each mode.
 
+mod flushes;
 mod journal;
 
 use std::collections::HashSet;

@@ -7,13 +7,14 @@ use kalamdb_commons::settings::{Durability, Settings};
 use kalamdb_commons::{Error, Identity, NamespaceId, Role, UserId};
 use kalamdb_core::{BuildInfo, Engine, EngineArgs, SqlRequest};
 use kalamdb_faults::Machine;
+use kalamdb_store::BackendRegistry;
 use kalamdb_wire::StatementResult;
 use serde_json::Value as Json;
 
 const BUILD: BuildInfo = BuildInfo { version: "test", branch: "test", commit: "test" };
 
 /// Where the segments of a machine lie: the same in each of its lives. Left to the system to tidy up.
-fn machine_storage(machine: &Machine) -> std::path::PathBuf {
+pub(crate) fn machine_storage(machine: &Machine) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("kalamdb-machine-{}-{}", std::process::id(), machine.number()))
 }
 
@@ -28,13 +29,24 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(machine: &Machine, durability: Durability) -> Self {
+        Self::start_with(machine, durability, |_, _| {}).await
+    }
+
+    /// With other settings, or with failpoints in its registry.
+    pub(crate) async fn start_with(
+        machine: &Machine,
+        durability: Durability,
+        change: impl FnOnce(&mut Settings, &mut BackendRegistry),
+    ) -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = Machine::BACKEND.to_owned();
         settings.storage.durability = durability;
         settings.server.workers = 2;
         settings.storage.default_location = machine_storage(machine);
+        let mut registry = machine.registry();
+        change(&mut settings, &mut registry);
         let args = EngineArgs { settings: Arc::new(settings), build: BUILD };
-        let engine = Engine::start_on(args, machine.registry()).await.expect("the engine starts");
+        let engine = Engine::start_on(args, registry).await.expect("the engine starts");
         Self { engine }
     }
 

@@ -44,13 +44,19 @@ type Factory = Arc<dyn Fn(BackendOptions) -> Opening + Send + Sync>;
 #[derive(Clone)]
 pub struct BackendRegistry {
     factories: BTreeMap<String, Factory>,
+    #[cfg(feature = "failpoints")]
+    pub(crate) failpoints: Option<crate::failpoint::Hook>,
 }
 
 impl BackendRegistry {
     /// A registry that knows no backend.
     #[must_use]
     pub fn empty() -> Self {
-        Self { factories: BTreeMap::new() }
+        Self {
+            factories: BTreeMap::new(),
+            #[cfg(feature = "failpoints")]
+            failpoints: None,
+        }
     }
 
     /// A registry that knows `rocksdb`, where the crate is built with it, and `memory`.

@@ -11,6 +11,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kalamdb_commons::{Error, Result};
 use kalamdb_segments::{DEFAULT_BATCH_ROWS, SegmentColumn, SegmentProjection, SegmentScan};
+use kalamdb_store::failpoint;
 
 use super::super::predicate::RowRange;
 use super::exec::{ScanArgs, ScanColumn};
@@ -69,6 +70,7 @@ impl ScanArgs {
         let Some(read) = segments.segments.get(at).filter(|read| read.overlaps(bounds)) else {
             return Ok(stream::empty().boxed());
         };
+        self.context.store.committer.reach(failpoint::BEFORE_SEGMENT).await;
         let segment = self.context.runtime.segments().segment(&self.entry, &self.partition, &read.manifest).await?;
         let marks = read.marks(self.context.snapshot()?, &self.partition).await?;
         let batch_rows = self.limit.unwrap_or(DEFAULT_BATCH_ROWS).clamp(1, DEFAULT_BATCH_ROWS);

@@ -3,6 +3,9 @@
 //! What always holds: a table's due times lie whole intervals apart, counted from the last due time and never from the
 //! end of a flush, so they do not drift; times that were missed count as one.
 
+#[cfg(test)]
+mod day;
+
 use std::collections::HashMap;
 use std::time::Duration;
 

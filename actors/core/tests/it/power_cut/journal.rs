@@ -164,6 +164,7 @@ impl Journal {
     /// Compares a table with what is there, and takes that as the truth. `last` is the highest `_seq` there;
     /// everything up to it has to be there, and nothing above it. `all`: everything acknowledged has to be.
     pub(super) fn settle(&mut self, table: Table, found: &[(i64, i64)], last: i64, all: bool) {
+        assert!(found.is_sorted_by(|(one, _), (next, _)| one < next), "{}: a row twice: {found:?}", self.user);
         let found: Rows = found.iter().copied().collect();
         let mut expected = self.settled[table as usize].clone();
         for statement in self.since.iter().filter(|statement| statement.table == table) {
