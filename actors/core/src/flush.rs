@@ -243,7 +243,7 @@ async fn flush_group(
         present(runtime, lease.table())?;
         let commit = guard.commit_flush(lease, file.pending, file.segment, file.rows).await.map_err(refused)?;
         drop(guard);
-        acknowledgements.extend(commit.acknowledgement);
+        acknowledgements.push(commit.acknowledgement);
         flushed.rows += commit.rows;
         flushed.segments += u64::from(commit.entry.is_some());
     }
