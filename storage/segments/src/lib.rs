@@ -13,6 +13,7 @@ mod bloom;
 mod cache;
 mod checksum;
 mod error;
+mod filter;
 mod guard;
 mod key;
 mod lookup;
@@ -24,6 +25,7 @@ mod schema;
 mod segment;
 mod shard;
 mod source;
+mod statistics;
 mod storage;
 #[cfg(test)]
 mod testing;
@@ -32,6 +34,7 @@ mod zones;
 
 pub use cache::{OpenSegment, SegmentCache};
 pub use error::{Result, SegmentError};
+pub use filter::{DeletedRows, Pruning, RowCondition, SegmentFilter};
 pub use kalamdb_commons::{PathTemplate, PathValues};
 pub use key::KeyLayout;
 pub use lookup::{Lookup, LookupWork};
@@ -48,6 +51,7 @@ pub use shard::{
     Alphabetic, HashShards, MAX_SHARDS, ShardingStrategy, Unsharded, shard_of_partition, sharding_strategy,
 };
 pub use source::{ReadCounters, SegmentSource};
+pub use statistics::{ColumnStatistics, RowStatistics};
 pub use storage::{
     FileTail, LocalStorage, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
 };
