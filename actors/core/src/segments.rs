@@ -18,7 +18,7 @@ use kalamdb_segments::{
 use kalamdb_store::PartitionId;
 use kalamdb_store::codec::manifest::ManifestEntry;
 
-pub(crate) use self::partition::{PartitionSegments, Search};
+pub(crate) use self::partition::{PartitionSegments, Search, SegmentRead};
 use crate::catalog::TableEntry;
 
 /// The storage that always exists.

@@ -1,6 +1,6 @@
 //! What a file says of stretches of its rows: bounds and counts of NULLs, of whole row groups and of pages.
 //!
-//! What always holds: bounds are a superset of the truth in SQL's order, and a number that is not exact is not given. So
+//! What always holds (RD-2): bounds are a superset of the truth in SQL's order, and a number that is not exact is not given. So
 //! floats have no bounds (a NaN counts in none of Parquet's, and SQL sorts it behind all others or before them), and
 //! text that the file cut short is bounded by what was cut, which is below, and by what is above it.
 
