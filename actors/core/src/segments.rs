@@ -23,7 +23,7 @@ use kalamdb_store::codec::catalog::StorageRecord;
 use kalamdb_store::codec::manifest::ManifestEntry;
 
 use self::boundaries::Boundaries;
-pub(crate) use self::partition::{PartitionSegments, Search};
+pub(crate) use self::partition::{PartitionSegments, Search, SegmentRead};
 use self::storages::Storages;
 pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, not_moved, open, segment_in};
 use crate::catalog::TableEntry;

@@ -80,7 +80,10 @@ impl SegmentError {
     /// One of ours inside an error of the Parquet crate.
     fn carried_by(error: &ParquetError) -> Option<&Self> {
         match error {
-            ParquetError::External(source) => source.downcast_ref(),
+            ParquetError::External(source) => match source.downcast_ref() {
+                Some(ArrowError::ExternalError(inner)) => inner.downcast_ref(),
+                _ => source.downcast_ref(),
+            },
             _ => None,
         }
     }

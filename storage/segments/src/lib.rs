@@ -14,6 +14,7 @@ mod bloom;
 mod cache;
 mod checksum;
 mod error;
+mod filter;
 mod guard;
 mod key;
 mod lookup;
@@ -26,6 +27,7 @@ mod segment;
 mod shard;
 pub mod shared;
 mod source;
+mod statistics;
 mod storage;
 #[cfg(test)]
 mod testing;
@@ -34,6 +36,7 @@ mod zones;
 
 pub use cache::{OpenSegment, SegmentCache};
 pub use error::{Result, SegmentError};
+pub use filter::{DeletedRows, Pruning, RowCondition, SegmentFilter};
 pub use kalamdb_commons::{PathTemplate, PathValues};
 pub use key::KeyLayout;
 pub use lookup::{Lookup, LookupWork};
@@ -50,6 +53,7 @@ pub use shard::{
     Alphabetic, HashShards, MAX_SHARDS, ShardingStrategy, Unsharded, shard_of_partition, sharding_strategy,
 };
 pub use source::{ReadCounters, SegmentSource};
+pub use statistics::{ColumnStatistics, RowStatistics};
 pub use storage::{
     FileTail, LocalStorage, NOTE_LIMIT, ObjectStorage, ObjectStorageArgs, SegmentGroup, SegmentSink, SegmentStorage,
     StorageDefinition, is_place_option, is_secret_option, open_storage,

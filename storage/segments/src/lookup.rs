@@ -16,7 +16,7 @@ use crate::error::{Result, SegmentError};
 use crate::key::KeyColumns;
 use crate::marks::RowRanges;
 use crate::projection::SegmentProjection;
-use crate::segment::{DEFAULT_BATCH_ROWS, Segment};
+use crate::segment::{RowRead, Segment};
 
 /// Where keys are, and what it took to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,10 +78,11 @@ impl Segment {
         }
         let ranges = RowRanges::new(candidates.iter().map(|candidate| candidate.rows.clone()).collect());
         let projection = KeyPages::projection(self)?;
-        let (stream, counters) = self.read_rows(&ranges, &projection, DEFAULT_BATCH_ROWS, None)?;
+        let read = RowRead::of(projection);
+        let stream = self.read_rows(&ranges, &read, None)?;
         let pages = KeyPages::new(self, &ranges, &stream.try_collect::<Vec<_>>().await?)?;
-        lookup.work.pages_read += counters.ranges();
-        lookup.work.bytes_read += counters.bytes();
+        lookup.work.pages_read += read.counters.ranges();
+        lookup.work.bytes_read += read.counters.bytes();
         for candidate in candidates {
             let position = pages.position(&candidate).map_err(|message| self.damaged(message))?;
             if let Some(place) = lookup.positions.get_mut(candidate.at) {
@@ -104,7 +105,7 @@ impl Segment {
         }
         let bound = self.bind(projection)?;
         let ranges = RowRanges::new(positions.iter().map(|position| *position..*position + 1).collect());
-        let (stream, _) = self.read_rows(&ranges, &bound, DEFAULT_BATCH_ROWS, None)?;
+        let stream = self.read_rows(&ranges, &RowRead::of(bound), None)?;
         let batches: Vec<_> = stream.try_collect().await?;
         match batches.as_slice() {
             [only] => Ok(only.clone()),

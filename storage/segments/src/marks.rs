@@ -35,6 +35,58 @@ impl RowRanges {
         self.0.iter().map(|range| range.end - range.start).sum()
     }
 
+    /// The rows that are in both.
+    pub(crate) fn within(&self, others: &Self) -> Self {
+        let mut both = Vec::new();
+        let mut rest = others.0.as_slice();
+        for range in &self.0 {
+            // Those that end before this range end before all later ones.
+            rest = rest.get(rest.partition_point(|other| other.end <= range.start)..).unwrap_or_default();
+            let meeting = rest.iter().take_while(|other| other.start < range.end);
+            both.extend(meeting.map(|other| range.start.max(other.start)..range.end.min(other.end)));
+        }
+        Self(both)
+    }
+
+    /// The numbers of the stretches between ascending borders that hold some of the rows.
+    pub(crate) fn windows_met(&self, borders: &[u64]) -> Vec<usize> {
+        let is_met = |start: u64, end: u64| {
+            let range = self.0.get(self.0.partition_point(|range| range.end <= start));
+            start < end && range.is_some_and(|range| range.start < end)
+        };
+        let windows = borders.windows(2).enumerate();
+        windows.filter(|(_, window)| matches!(window, &&[start, end] if is_met(start, end))).map(|(at, _)| at).collect()
+    }
+
+    /// The rows in steps, each twice as large as the one before.
+    pub(crate) fn steps(&self, first: u64) -> Vec<Self> {
+        let mut steps = Vec::new();
+        let mut step = Vec::new();
+        let (mut size, mut missing) = (first, first);
+        for range in &self.0 {
+            let mut start = range.start;
+            while start < range.end {
+                let until = range.end.min(start.saturating_add(missing));
+                step.push(start..until);
+                missing -= until - start;
+                start = until;
+                if missing == 0 {
+                    steps.push(Self(std::mem::take(&mut step)));
+                    size = size.saturating_mul(2);
+                    missing = size;
+                }
+            }
+        }
+        if !step.is_empty() {
+            steps.push(Self(step));
+        }
+        steps
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The rows without the marked ones.
     pub(crate) fn without(&self, marks: &SegmentMarks) -> Self {
         let mut left = Vec::with_capacity(self.0.len());

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use kalamdb_commons::SystemColumn;
 use kalamdb_sql::{ColumnType, TableSchema, Value};
 
-use self::constant::constant;
+pub(crate) use self::constant::constant;
 use crate::error::{Result, SegmentError};
 use crate::key::{KeyColumns, KeyLayout};
 use crate::schema::{DELETED_FIELD_ID, SEQ_FIELD_ID, UPDATED_FIELD_ID, field_id, timestamp};
@@ -101,6 +101,20 @@ impl SegmentProjection {
                 let data_type = part.kind.to_arrow();
                 let field = Field::new(part.field_id.to_string(), data_type.clone(), false);
                 (Wanted::Stored { field_id: part.field_id, data_type, initial: None }, field)
+            })
+            .unzip();
+        Arc::new(Self { wanted, schema: Arc::new(Schema::new(fields)), layout: layout.clone() })
+    }
+
+    /// `_deleted`, and with it `_updated`.
+    pub(crate) fn of_deletion(layout: &KeyLayout, with_updated: bool) -> Arc<Self> {
+        let deleted = (DELETED_FIELD_ID, DataType::Boolean, SystemColumn::Deleted);
+        let updated = (UPDATED_FIELD_ID, timestamp(), SystemColumn::Updated);
+        let columns = [deleted].into_iter().chain(with_updated.then_some(updated));
+        let (wanted, fields): (Vec<Wanted>, Vec<Field>) = columns
+            .map(|(field_id, data_type, column)| {
+                let field = Field::new(column.as_str(), data_type.clone(), false);
+                (Wanted::Stored { field_id, data_type, initial: None }, field)
             })
             .unzip();
         Arc::new(Self { wanted, schema: Arc::new(Schema::new(fields)), layout: layout.clone() })
@@ -195,7 +209,30 @@ pub(crate) struct BoundProjection {
     pub(crate) has_position: bool,
 }
 
+/// Where a column's values come from, as far as it matters to what is known of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ColumnOrigin<'a> {
+    /// This column of the file.
+    Leaf(usize),
+    /// The file is older than the column.
+    Constant(ColumnType, &'a Value),
+    /// Made of others.
+    Made,
+}
+
 impl BoundProjection {
+    /// The columns with their origins.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (ColumnOrigin<'_>, &Field)> {
+        self.sources.iter().zip(self.projection.schema.fields()).map(|(source, field)| {
+            let origin = match source {
+                Source::Decoded(at) => self.decoded.get(*at).copied().map_or(ColumnOrigin::Made, ColumnOrigin::Leaf),
+                Source::Constant(column_type, value) => ColumnOrigin::Constant(*column_type, value),
+                Source::Key(_) | Source::Position => ColumnOrigin::Made,
+            };
+            (origin, field.as_ref())
+        })
+    }
+
     /// The batch of a decoded one; `Err` says what is wrong with it.
     pub(crate) fn apply(&self, decoded: &RecordBatch) -> std::result::Result<RecordBatch, String> {
         let rows = decoded.num_rows();

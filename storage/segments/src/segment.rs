@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
 use kalamdb_store::codec::manifest::ManifestEntry;
 use kalamdb_store::manifest::SegmentMarks;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -15,7 +16,8 @@ use parquet::file::metadata::ParquetMetaData;
 
 use crate::cache::LoadedSegment;
 use crate::error::{Result, SegmentError};
-use crate::guard::{decoding, decoding_stream};
+use crate::filter::{DeletedRows, FileCondition, SegmentFilter, row_filter};
+use crate::guard::{ExpectedRows, decoding, decoding_stream};
 use crate::marks::{RowGroupSelection, RowRanges};
 use crate::path::SegmentPath;
 use crate::projection::{BoundProjection, SegmentProjection};
@@ -24,6 +26,9 @@ use crate::storage::SegmentStorage;
 
 /// Most rows of a batch, where the caller does not say.
 pub const DEFAULT_BATCH_ROWS: usize = 8192;
+
+/// Of a read that ends at its limit, the rows that are looked at first; a page of most columns.
+const FIRST_STEP_ROWS: u64 = 1024;
 
 /// Batches of a read.
 pub type SegmentStream = BoxStream<'static, Result<RecordBatch>>;
@@ -38,10 +43,16 @@ pub struct SegmentScan {
     /// Encoded keys, or first components of them: pages that hold none between are not read. Batches may hold rows outside;
     /// the caller's filter is what leaves them out.
     pub keys: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    /// Most rows, in key order, of those that the marks leave.
+    /// What rows have to meet.
+    pub filter: SegmentFilter,
+    /// Which rows are left out for what they are.
+    pub deleted: DeletedRows,
+    /// Most rows, in key order, of those that marks and filter leave.
     pub limit: Option<usize>,
     /// Most rows of a batch.
     pub batch_rows: usize,
+    /// Where to count what is read, instead of anew.
+    pub counters: Option<Arc<ReadCounters>>,
 }
 
 impl SegmentScan {
@@ -49,7 +60,16 @@ impl SegmentScan {
     #[must_use]
     pub fn new(projection: Arc<SegmentProjection>) -> Self {
         let keys = (Bound::Unbounded, Bound::Unbounded);
-        Self { projection, marks: None, keys, limit: None, batch_rows: DEFAULT_BATCH_ROWS }
+        Self {
+            projection,
+            marks: None,
+            keys,
+            filter: SegmentFilter::default(),
+            deleted: DeletedRows::Shown,
+            limit: None,
+            batch_rows: DEFAULT_BATCH_ROWS,
+            counters: None,
+        }
     }
 }
 
@@ -134,7 +154,8 @@ impl Segment {
 
     /// Reads rows, in key order. What is read of the storage is counted in the second value.
     ///
-    /// A row group's columns (or their selected pages) are read at once and decoded on the task that polls the stream.
+    /// A row group's columns (or their selected pages) are read at once and decoded on the task that polls the stream; where
+    /// conditions and a limit end the read, in steps that begin small.
     ///
     /// # Errors
     /// [`SegmentError::Misused`], or [`SegmentError::Damaged`] for columns that the table cannot have; the stream ends with
@@ -142,8 +163,39 @@ impl Segment {
     /// cannot be read, and gives nothing after that.
     pub fn scan(&self, scan: &SegmentScan) -> Result<(SegmentStream, Arc<ReadCounters>)> {
         let keys = (scan.keys.0.as_ref().map(Vec::as_slice), scan.keys.1.as_ref().map(Vec::as_slice));
-        let ranges = self.ranges(keys, scan.marks.as_deref());
-        self.read_rows(&ranges, &self.bind(&scan.projection)?, scan.batch_rows, scan.limit)
+        let ranges = self.pruned(self.ranges(keys, scan.marks.as_deref()), &scan.filter)?;
+        let counters = scan.counters.clone().unwrap_or_default();
+        counters.add_rows(ranges.rows());
+        let read = RowRead {
+            projection: self.bind(&scan.projection)?,
+            conditions: self.conditions(&scan.filter, scan.deleted)?.into(),
+            batch_rows: scan.batch_rows,
+            counters: Arc::clone(&counters),
+        };
+        if read.projection.has_position && !read.conditions.is_empty() {
+            return Err(SegmentError::Misused("positions of rows that meet conditions".to_owned()));
+        }
+        let stream = match scan.limit {
+            Some(limit) if !read.conditions.is_empty() => self.clone().read_in_steps(&ranges, read, limit),
+            limit => self.read_rows(&ranges, &read, limit)?,
+        };
+        Ok((stream, counters))
+    }
+
+    /// Reads until there are enough rows, or no more.
+    fn read_in_steps(self, ranges: &RowRanges, read: RowRead, limit: usize) -> SegmentStream {
+        let steps = ranges.steps(FIRST_STEP_ROWS).into_iter();
+        let left = Arc::new(AtomicU64::new(limit as u64));
+        let streams = stream::try_unfold((self, steps, read, left), |(segment, mut steps, read, left)| async move {
+            let most = usize::try_from(left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+            let Some(ranges) = steps.next().filter(|_| most > 0) else { return Ok::<_, SegmentError>(None) };
+            let counted = Arc::clone(&left);
+            let batches = segment.read_rows(&ranges, &read, Some(most))?.inspect_ok(move |batch| {
+                counted.fetch_sub(batch.num_rows() as u64, Ordering::Relaxed);
+            });
+            Ok(Some((batches, (segment, steps, read, left))))
+        });
+        until_error(streams.try_flatten()).boxed()
     }
 
     fn ranges(&self, keys: (Bound<&[u8]>, Bound<&[u8]>), marks: Option<&SegmentMarks>) -> RowRanges {
@@ -166,37 +218,55 @@ impl Segment {
     }
 
     /// Reads rows by their places.
-    pub(crate) fn read_rows(
-        &self,
-        ranges: &RowRanges,
-        projection: &BoundProjection,
-        batch_rows: usize,
-        limit: Option<usize>,
-    ) -> Result<(SegmentStream, Arc<ReadCounters>)> {
+    pub(crate) fn read_rows(&self, ranges: &RowRanges, read: &RowRead, limit: Option<usize>) -> Result<SegmentStream> {
+        let RowRead { projection, conditions, batch_rows, counters } = read;
         let selection = RowGroupSelection::new(ranges, &self.loaded.row_group_starts)?;
-        let source = self.source();
-        let counters = Arc::clone(source.counters());
         if selection.row_groups.is_empty() {
-            return Ok((futures::stream::empty().boxed(), counters));
+            return Ok(stream::empty().boxed());
         }
+        let source = self.source().with_counters(Arc::clone(counters));
         let columns = if projection.has_position { &self.loaded.columns_and_position } else { &self.loaded.columns };
         let mask = ProjectionMask::leaves(columns.parquet_schema(), projection.decoded.iter().copied());
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(source, columns.clone())
             .with_row_groups(selection.row_groups)
             .with_projection(mask)
-            .with_batch_size(batch_rows.max(1));
+            .with_batch_size((*batch_rows).max(1));
         if let Some(rows) = selection.selection {
             builder = builder.with_row_selection(rows);
         }
         if let Some(limit) = limit {
             builder = builder.with_limit(limit);
         }
+        let tested = Arc::new(AtomicU64::new(0));
+        if !conditions.is_empty() {
+            builder = builder.with_row_filter(row_filter(conditions, columns.parquet_schema(), &tested));
+        }
         let stream = decoding(&self.path, || builder.build())?;
-        let expected = limit.map_or(ranges.rows(), |limit| ranges.rows().min(limit as u64));
+        let expected = match (conditions.is_empty(), limit) {
+            (true, limit) => ExpectedRows::Given(limit.map_or(ranges.rows(), |limit| ranges.rows().min(limit as u64))),
+            (false, None) => ExpectedRows::Tested { rows: ranges.rows(), tested },
+            (false, Some(limit)) => ExpectedRows::AtMost(ranges.rows().min(limit as u64)),
+        };
         let (segment, projection) = (self.clone(), projection.clone());
         let batches = decoding_stream(self.path.clone(), stream, expected)
             .map(move |batch| projection.apply(&batch?).map_err(|message| segment.damaged(message)));
-        Ok((until_error(batches).boxed(), counters))
+        Ok(until_error(batches).boxed())
+    }
+}
+
+/// How rows are read, whichever they are.
+pub(crate) struct RowRead {
+    projection: BoundProjection,
+    conditions: Arc<[FileCondition]>,
+    batch_rows: usize,
+    pub(crate) counters: Arc<ReadCounters>,
+}
+
+impl RowRead {
+    /// Without conditions, counted anew.
+    pub(crate) fn of(projection: BoundProjection) -> Self {
+        let conditions = Arc::from(Vec::new());
+        Self { projection, conditions, batch_rows: DEFAULT_BATCH_ROWS, counters: Arc::default() }
     }
 }
 

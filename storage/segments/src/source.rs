@@ -22,6 +22,7 @@ use crate::storage::SegmentStorage;
 pub struct ReadCounters {
     ranges: AtomicU64,
     bytes: AtomicU64,
+    rows: AtomicU64,
 }
 
 impl ReadCounters {
@@ -35,6 +36,16 @@ impl ReadCounters {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Rows of scans that key ranges, delete marks and statistics left to be looked at.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     fn add(&self, ranges: &[Range<u64>], blocks: &[Range<u64>]) {
@@ -62,6 +73,11 @@ impl SegmentSource {
         checksums: Arc<Checksums>,
     ) -> Self {
         Self { storage, path, metadata, checksums, counters: Arc::default() }
+    }
+
+    /// The same, counting there.
+    pub(crate) fn with_counters(self, counters: Arc<ReadCounters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// What was read through this source and its clones.

@@ -17,6 +17,8 @@ pub(crate) struct RowRange {
     pub(crate) range: Option<KeyRange>,
     /// How many bytes of each key are the partition's prefix.
     pub(crate) prefix_len: usize,
+    /// The one key, without that prefix, where the filters name it.
+    pub(crate) key: Option<Vec<u8>>,
     narrowed: bool,
 }
 
@@ -35,8 +37,10 @@ pub(crate) fn key_range(schema: &TableSchema, partition: &PartitionId, filters: 
     let mut prefix = space.prefix.to_vec();
     let (mut start, mut end) = (whole.start.clone(), whole.end.clone());
     let mut narrowed = false;
-    for place in schema.key_positions() {
-        let Some(column) = schema.columns.get(place) else { break };
+    let positions = schema.key_positions();
+    let mut named = 0;
+    for place in &positions {
+        let Some(column) = schema.columns.get(*place) else { break };
         let bounds = comparisons
             .iter()
             .filter(|(name, ..)| *name == column.name.as_str())
@@ -62,16 +66,19 @@ pub(crate) fn key_range(schema: &TableSchema, partition: &PartitionId, filters: 
         start = start.max(Bytes::copy_from_slice(&bound));
         end = least(end, prefix_end(&bound));
         prefix = bound;
+        named += 1;
     }
     if end.as_ref().is_some_and(|end| *end <= start) {
         return empty(space.prefix.len());
     }
     let range = KeyRange { family: whole.family, start, end };
-    RowRange { range: Some(range), prefix_len: space.prefix.len(), narrowed }
+    let is_one = !positions.is_empty() && named == positions.len();
+    let key = prefix.get(space.prefix.len()..).filter(|_| is_one).map(<[u8]>::to_vec);
+    RowRange { range: Some(range), prefix_len: space.prefix.len(), key, narrowed }
 }
 
 fn empty(prefix_len: usize) -> RowRange {
-    RowRange { range: None, prefix_len, narrowed: true }
+    RowRange { range: None, prefix_len, key: None, narrowed: true }
 }
 
 fn with_value(prefix: &[u8], value: &Value) -> Vec<u8> {

@@ -3,11 +3,15 @@
 //! Hot rows and segments are one table here: each row is in one of them, and nothing is told apart or sorted out.
 //! A scan cannot be built without a partition: there is no way to ask for "all rows of a user table". It
 //! reads the statement's snapshot in chunks, narrowed to the key range that the filters leave, and decodes
-//! the asked columns straight into Arrow.
+//! the asked columns straight into Arrow. Conditions that cannot fail are evaluated here, on every row and before it
+//! leaves: segments are read by them, and LIMIT counts what they leave.
 
 mod columns;
 mod decode;
 mod exec;
+mod filter;
+mod hot;
+mod pushable;
 mod segments;
 
 use std::sync::Arc;
@@ -26,6 +30,8 @@ pub(crate) use self::columns::ColumnBuilder;
 pub(crate) use self::decode::{RowDecoder, Tombstones};
 pub(crate) use self::exec::ScanColumn;
 use self::exec::{PartitionScan, ScanArgs};
+use self::filter::ScanFilter;
+use self::pushable::is_pushable;
 use super::context::StatementContext;
 use super::predicate::key_range;
 use super::rewrite::{ExposedColumns, KEY_COLUMN};
@@ -83,8 +89,15 @@ impl TableProvider for PartitionTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // They narrow the range; DataFusion still applies them to what is left.
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        // What the scan does not take may still narrow its range of keys; DataFusion applies it to what is left.
+        let support = |filter: &&Expr| {
+            if is_pushable(filter, &self.schema) {
+                TableProviderFilterPushDown::Exact
+            } else {
+                TableProviderFilterPushDown::Inexact
+            }
+        };
+        Ok(filters.iter().map(support).collect())
     }
 
     async fn scan(
@@ -102,8 +115,10 @@ impl TableProvider for PartitionTable {
             ),
         };
         let range = key_range(&self.entry.schema, &self.partition, filters);
-        // A limit is only handed down where no filter is left above; ours are inexact, so it never lies.
-        let limit = if filters.is_empty() { limit } else { None };
+        let taken: Vec<&Expr> = filters.iter().filter(|filter| is_pushable(filter, &self.schema)).collect();
+        let filter = ScanFilter::new(&taken, &self.columns, &self.schema)?;
+        // What is left above may leave out more.
+        let limit = limit.filter(|_| taken.len() == filters.len());
         Ok(Arc::new(PartitionScan::new(ScanArgs {
             context: Arc::clone(&self.context),
             entry: Arc::clone(&self.entry),
@@ -113,6 +128,7 @@ impl TableProvider for PartitionTable {
             schema,
             // UPDATE and DELETE, which ask for the key, never see a deleted row.
             with_deleted: self.exposed.deleted && !self.exposed.key,
+            filter,
             limit,
         })))
     }

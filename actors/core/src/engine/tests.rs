@@ -1,5 +1,8 @@
 //! The engine over the memory backend, below the actors.
 
+mod flushed;
+mod twins;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,8 +36,13 @@ fn identity(user: &str, role: Role) -> Identity {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
+        change(&mut settings);
         // Rows stay where the tests count them.
         settings.flush.default_rows = u64::MAX;
         let runtime = Arc::new(

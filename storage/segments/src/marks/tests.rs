@@ -70,3 +70,20 @@ fn marks_are_counted_across_containers() {
     assert_eq!(left.as_slice(), [1..65_535, 65_537..200_000, 200_001..200_002]);
     assert!(SegmentMarks::default().is_empty());
 }
+
+#[test]
+fn ranges_meet_and_go_in_steps() {
+    let ranges = RowRanges::new(vec![0..10, 20..30, 40..50]);
+    let others = RowRanges::new(vec![5..22, 25..26, 29..41, 60..70]);
+    let both = [5..10, 20..22, 25..26, 29..30, 40..41];
+    assert_eq!(ranges.within(&others).as_slice(), both);
+    assert_eq!(others.within(&ranges).as_slice(), both);
+    assert!(ranges.within(&RowRanges::default()).is_empty());
+
+    assert_eq!(ranges.windows_met(&[0, 10, 20, 21, 35, 45, 60, 90]), [0, 2, 3, 4, 5]);
+
+    let steps: Vec<_> = ranges.steps(4).into_iter().map(|step| (step.rows(), step)).collect();
+    assert_eq!(steps.iter().map(|(rows, _)| *rows).collect::<Vec<_>>(), [4, 8, 16, 2]);
+    assert_eq!(steps[1].1.as_slice(), [4..10, 20..22]);
+    assert_eq!(RowRanges::new(steps.into_iter().flat_map(|(_, step)| step.0).collect()), ranges);
+}

@@ -10,7 +10,7 @@ use kalamdb_sql::{ColumnType, Value};
 use uuid::Uuid;
 
 /// `Err` when the value is not of the type.
-pub(super) fn constant(column_type: ColumnType, value: &Value, rows: usize) -> Result<ArrayRef, String> {
+pub(crate) fn constant(column_type: ColumnType, value: &Value, rows: usize) -> Result<ArrayRef, String> {
     Ok(match (column_type, value) {
         (_, Value::Null) => new_null_array(&column_type.to_arrow(), rows),
         (ColumnType::Boolean, Value::Boolean(value)) => Arc::new(BooleanArray::from(vec![*value; rows])),

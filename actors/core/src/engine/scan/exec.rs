@@ -1,32 +1,31 @@
-//! The scan itself: chunks of a key range of the statement's snapshot, as Arrow batches.
+//! The scan itself: hot rows, then segments, until there are enough.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::{StreamExt as _, TryStreamExt as _};
-use kalamdb_commons::Result;
+use kalamdb_commons::{Error, Result};
+use kalamdb_segments::{ReadCounters, SegmentColumn};
 use kalamdb_store::PartitionId;
-use kalamdb_store::backend::{Direction, KeyRange, ScanRequest};
+use parking_lot::Mutex;
 
 use super::super::context::StatementContext;
 use super::super::predicate::RowRange;
-use super::decode::{RowDecoder, Tombstones};
+use super::filter::ScanFilter;
+use super::hot::hot_batches;
 use super::segments::segment_batches;
 use crate::catalog::TableEntry;
-
-/// The first chunk is small: most reads want few rows, and so many are read on the calling thread.
-const FIRST_CHUNK_ROWS: usize = 256;
-const CHUNK_ROWS: usize = 8192;
-const CHUNK_BYTES: usize = 4 << 20;
 
 /// What one output column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,14 +51,74 @@ pub(super) struct ScanArgs {
     /// Of those columns.
     pub(super) schema: SchemaRef,
     pub(super) with_deleted: bool,
+    /// What rows have to meet; of the others nothing comes out.
+    pub(super) filter: ScanFilter,
+    /// Most rows.
     pub(super) limit: Option<usize>,
+}
+
+impl ScanArgs {
+    /// The columns of the scan, of a batch that may have others behind them.
+    pub(super) fn output(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = batch.columns().get(..self.columns.len()).unwrap_or_default().to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(Error::internal)
+    }
+}
+
+/// How far an execution has come, and what it took.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    delivered: AtomicUsize,
+    limit: Option<usize>,
+    hot_rows: AtomicUsize,
+    segments: AtomicUsize,
+    /// What was read of segments.
+    pub(super) counters: Arc<ReadCounters>,
+}
+
+impl Progress {
+    /// Rows that are still wanted.
+    pub(super) fn left(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.delivered.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn deliver(&self, rows: usize) {
+        self.delivered.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn found_hot(&self, rows: usize) {
+        self.hot_rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Stored rows that were looked at.
+    pub(super) fn hot_rows(&self) -> usize {
+        self.hot_rows.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn opened_segment(&self) {
+        self.segments.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A column of a scan in segments.
+pub(super) fn segment_column(column: ScanColumn) -> SegmentColumn {
+    match column {
+        ScanColumn::Declared(at) => SegmentColumn::Declared(at),
+        ScanColumn::Seq => SegmentColumn::Seq,
+        ScanColumn::Updated => SegmentColumn::Updated,
+        ScanColumn::Deleted => SegmentColumn::Deleted,
+        ScanColumn::Key | ScanColumn::RowNumber => SegmentColumn::Key,
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PartitionScan {
-    args: ScanArgs,
+    args: Arc<ScanArgs>,
     properties: Arc<PlanProperties>,
+    /// Of the last execution.
+    progress: Mutex<Arc<Progress>>,
 }
 
 impl PartitionScan {
@@ -70,7 +129,7 @@ impl PartitionScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { args, properties: Arc::new(properties) }
+        Self { args: Arc::new(args), properties: Arc::new(properties), progress: Mutex::default() }
     }
 }
 
@@ -78,7 +137,10 @@ impl DisplayAs for PartitionScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PartitionScan: table={}", self.args.entry.definition.name)?;
         if self.args.range.is_narrowed() {
-            f.write_str(", key range")?;
+            f.write_str(if self.args.range.key.is_some() { ", key" } else { ", key range" })?;
+        }
+        if !self.args.filter.is_empty() {
+            write!(f, ", {}", self.args.filter)?;
         }
         if let Some(limit) = self.args.limit {
             write!(f, ", limit={limit}")?;
@@ -112,53 +174,29 @@ impl ExecutionPlan for PartitionScan {
     }
 
     fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let args = &self.args;
-        let deleted =
-            if args.with_deleted { Tombstones::Since(args.context.deleted_since()) } else { Tombstones::None };
-        let decoder = RowDecoder::new(Arc::clone(&args.entry), args.columns.clone(), self.schema(), deleted);
-        let state = ScanState {
-            context: Arc::clone(&args.context),
-            decoder,
-            prefix_len: args.range.prefix_len,
-            rest: args.range.range.clone(),
-            chunk_rows: args.limit.unwrap_or(FIRST_CHUNK_ROWS).clamp(1, FIRST_CHUNK_ROWS),
-            left: args.limit.unwrap_or(usize::MAX),
-        };
-        let segments = segment_batches(args.clone());
-        let stream = futures::stream::try_unfold(state, ScanState::next)
-            .chain(segments)
+        let progress = Arc::new(Progress { limit: self.args.limit, ..Progress::default() });
+        *self.progress.lock() = Arc::clone(&progress);
+        let stream = hot_batches(Arc::clone(&self.args), Arc::clone(&progress))?
+            .chain(segment_batches(Arc::clone(&self.args), progress))
             .map_err(|error| DataFusionError::External(Box::new(error)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
-}
 
-struct ScanState {
-    context: Arc<StatementContext>,
-    decoder: RowDecoder,
-    /// How many bytes of each key are the partition's.
-    prefix_len: usize,
-    rest: Option<KeyRange>,
-    chunk_rows: usize,
-    left: usize,
-}
-
-impl ScanState {
-    async fn next(mut self) -> Result<Option<(RecordBatch, Self)>> {
-        loop {
-            let Some(range) = self.rest.take().filter(|_| self.left > 0) else { return Ok(None) };
-            let request =
-                ScanRequest { range, direction: Direction::Forward, limit: self.chunk_rows, max_bytes: CHUNK_BYTES };
-            let chunk = self.context.snapshot()?.scan(request).await?;
-            self.chunk_rows = CHUNK_ROWS;
-            let prefix_len = self.prefix_len;
-            let rows =
-                chunk.entries.iter().map(|(key, value)| (key.get(prefix_len..).unwrap_or_default(), value.as_ref()));
-            let batch = self.decoder.decode(rows, self.left)?;
-            self.left -= batch.num_rows();
-            self.rest = chunk.rest;
-            if batch.num_rows() > 0 {
-                return Ok(Some((batch, self)));
-            }
+    /// What it took, for EXPLAIN ANALYZE and for tests.
+    fn metrics(&self) -> Option<MetricsSet> {
+        let progress = Arc::clone(&self.progress.lock());
+        let metrics = ExecutionPlanMetricsSet::new();
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        for (name, count) in [
+            ("hot_rows_read", progress.hot_rows()),
+            ("segments_read", progress.segments.load(Ordering::Relaxed)),
+            ("segment_rows_read", number(progress.counters.rows())),
+            ("segment_reads", number(progress.counters.ranges())),
+            ("segment_bytes_read", number(progress.counters.bytes())),
+        ] {
+            MetricBuilder::new(&metrics).counter(name, 0).add(count);
         }
+        MetricBuilder::new(&metrics).output_rows(0).add(progress.delivered.load(Ordering::Relaxed));
+        Some(metrics.clone_inner())
     }
 }
