@@ -181,7 +181,7 @@ async fn assert_files_are_those_named(machine: &Machine, disk: &Disk, case: Case
     let backend = machine.boot().await.expect("it was stopped");
     let snapshot = backend.snapshot().await.expect("a snapshot");
     assert_eq!(files::pending(&*snapshot).await.expect("a list"), [], "{case:?}");
-    assert_eq!(files::garbage(&*snapshot, 1000).await.expect("a list"), [], "{case:?}");
+    assert_eq!(files::garbage(&*snapshot, None, 1000).await.expect("a list"), [], "{case:?}");
     let mut named = BTreeMap::new();
     let mut walk = ManifestWalk::of_everything(&*snapshot);
     while let Some(items) = walk.next_chunk().await.expect("the manifest is read") {
