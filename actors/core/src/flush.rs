@@ -32,6 +32,9 @@ pub(crate) use sweep::{Sweeper, forget_old_jobs, sweep_storage};
 const GROUP_PARTITIONS: usize = 256;
 /// Bytes of hot rows of a group, about: what it takes in memory while it is written.
 const GROUP_BYTES: u64 = 64 << 20;
+/// Bytes of memory for the keys of one file's rows. A partition with more goes into several files, one after the other: some
+/// two million rows each, where keys are short.
+const FILE_KEY_BYTES: usize = 64 << 20;
 /// Partitions that may fail before a flush gives up the rest: it is not they then.
 const MOST_FAILED: usize = 8;
 /// After which time a group that failed is not tried partition by partition.
@@ -201,9 +204,24 @@ async fn flush_group(
     runtime: &Arc<Runtime>,
     store: &Arc<Store>,
     lease: &Lease,
-    group: Vec<(PartitionId, u64)>,
+    mut group: Vec<(PartitionId, u64)>,
     flushed: &mut Flushed,
 ) -> Result<()> {
+    while !group.is_empty() {
+        group = flush_round(runtime, store, lease, group, FILE_KEY_BYTES, flushed).await?;
+    }
+    Ok(())
+}
+
+/// Makes a file of each partition; those with rows for another are left, with about how many.
+async fn flush_round(
+    runtime: &Arc<Runtime>,
+    store: &Arc<Store>,
+    lease: &Lease,
+    group: Vec<(PartitionId, u64)>,
+    key_bytes: usize,
+    flushed: &mut Flushed,
+) -> Result<Vec<(PartitionId, u64)>> {
     let (partitions, rows): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     let readers = store.committer.begin_flush(lease, partitions).await.map_err(refused)?;
     // After the snapshot of the readers: the catalog knows every version that their rows have.
@@ -220,11 +238,15 @@ async fn flush_group(
     let pending = store.committer.record_pending(lease, files.collect()).await.map_err(refused)?;
 
     let files = OpenFiles::new(to.files.begin_group(), lease, to.writing.clone());
-    let written = write_files(store, &entry, files, planned.into_iter().zip(pending)).await?;
+    let written = write_files(store, &entry, files, key_bytes, planned.into_iter().zip(pending)).await?;
     store.committer.reach(failpoint::FILES_DURABLE).await;
 
     let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
+    let mut left = Vec::new();
     for file in written {
+        if file.rows_left > 0 {
+            left.push((file.rows.partition().clone(), file.rows_left));
+        }
         let mut guard = store.committer.begin(file.rows.partition().clone()).await;
         // With the gate held: a dropped table takes no segment.
         present(runtime, lease.table())?;
@@ -238,7 +260,7 @@ async fn flush_group(
         acknowledgement.wait().await?;
     }
     store.committer.reach(failpoint::GROUP_ACKNOWLEDGED).await;
-    Ok(())
+    Ok(left)
 }
 
 /// Writes the files of a group and makes them durable; partitions without rows have none. On an error no writer is left,
@@ -247,6 +269,7 @@ async fn write_files(
     store: &Store,
     entry: &Arc<TableEntry>,
     files: OpenFiles,
+    key_bytes: usize,
     planned: impl Iterator<Item = (Planned, PendingFile)>,
 ) -> Result<Vec<Written>> {
     let files = Arc::new(files);
@@ -255,11 +278,13 @@ async fn write_files(
         let (entry, files) = (Arc::clone(entry), Arc::clone(&files));
         async move {
             let Planned { mut rows, expected_rows, segment_id, shard, path } = file;
-            let to = Target { files: Arc::clone(&files), path, expected_rows };
+            let to = Target { files: Arc::clone(&files), path, expected_rows, key_bytes };
             let encoded = encode(&entry, &mut rows, to).await.inspect_err(|error| files.fail(error)).ok().flatten();
+            let at_end = rows.is_at_end();
             encoded.zip(rows.cut()).map(|(encoded, rows)| {
                 let segment = new_segment(&encoded, segment_id, shard);
-                Written { pending, rows, segment }
+                let rows_left = if at_end { 0 } else { expected_rows.saturating_sub(rows.len() as u64).max(1) };
+                Written { pending, rows, rows_left, segment }
             })
         }
     });
@@ -275,6 +300,8 @@ async fn write_files(
 struct Written {
     pending: PendingFile,
     rows: SegmentRows,
+    /// About how many rows of its partition are for the next file.
+    rows_left: u64,
     segment: NewSegment,
 }
 

@@ -54,9 +54,8 @@ pub async fn settle(backend: &dyn StorageBackend) -> Result<Option<Shared>> {
         });
     };
     let segments = survey(snapshot.as_ref()).await?;
-    // The clock of whoever wrote the newest one may be ahead of this one.
-    let below =
-        segments.newest().map_or(0, |newest| newest.saturating_add(1)).max(Ulid::new().0).max(below.unwrap_or(0));
+    // Behind what it reads of the other's, and no more: what is kept by this is kept for good.
+    let below = segments.newest().map_or(0, |newest| newest.saturating_add(1)).max(below.unwrap_or(0));
     let mut batch = Batch::new();
     batch.delete_range(system::all_pending_files().range());
     batch.delete_range(system::all_garbage().range());

@@ -70,6 +70,7 @@ pub(crate) async fn alter(scope: &Scope, name: &str, changes: &StorageOptions) -
         } else {
             files.prepare().await?;
         }
+        runtime.segments().take_boundary_along(name, files.as_ref()).await?;
         Ok(Some(Arc::new(closed)))
     });
     let closed = closed.await?;

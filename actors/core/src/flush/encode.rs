@@ -66,14 +66,16 @@ pub(super) struct Target {
     pub(super) path: SegmentPath,
     /// About how many rows there are.
     pub(super) expected_rows: u64,
+    /// What the keys of the file's rows may take in memory; with more of them it ends, and the rest is for another.
+    pub(super) key_bytes: usize,
 }
 
-/// Writes a partition's rows to a file of the group; none, and no file, where there is no row. Ends early, with an error,
+/// Writes a partition's rows to a file of the group, all of them or as many as it may have; none, and no file, where there is no row. Ends early, with an error,
 /// when another file of the group has failed; its writer has ended whatever is returned.
 pub(super) async fn encode(entry: &Arc<TableEntry>, rows: &mut HotRows, to: Target) -> Result<Option<Encoded>> {
     let schema = SegmentSchema::new(Arc::clone(&entry.schema))?;
     let mut decoder = decoder(entry, &schema);
-    let group = Arc::clone(&to.files);
+    let (group, key_bytes) = (Arc::clone(&to.files), to.key_bytes);
     if let Some(error) = group.failure.get() {
         return Err(error.clone());
     }
@@ -100,6 +102,9 @@ pub(super) async fn encode(entry: &Arc<TableEntry>, rows: &mut HotRows, to: Targ
     loop {
         if let Some(error) = group.failure.get() {
             failed = Some(error.clone());
+            break;
+        }
+        if rows.memory() > key_bytes {
             break;
         }
         match next_batch(rows, &mut decoder).await {

@@ -17,6 +17,8 @@ use crate::engine::{Runtime, Store, now_micros};
 
 /// Entries of each list that are looked at in one go.
 const AT_ONCE: usize = 1000;
+/// Files that are deleted with one call.
+const HAND: usize = 64;
 /// The longest time for the deletions in one storage in one go.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -134,50 +136,44 @@ async fn delete(runtime: &Arc<Runtime>, files: impl Iterator<Item = StoredFile>)
         by_storage.entry(file.storage.clone()).or_default().push(file);
     }
     let each = by_storage.into_iter().map(|(storage, files)| async move {
-        let count = files.len();
-        match tokio::time::timeout(LONGEST, delete_in(runtime, &storage, files)).await {
-            Ok(done_with) => done_with,
-            Err(_) => {
-                kept(&storage, count, &Error::new(ErrorCode::StorageUnavailable, "the storage does not answer"));
-                HashSet::new()
-            }
+        let (count, mut done_with) = (files.len(), HashSet::new());
+        if tokio::time::timeout(LONGEST, delete_in(runtime, &storage, files, &mut done_with)).await.is_err() {
+            let error = Error::new(ErrorCode::StorageUnavailable, "the storage does not answer, or not soon enough");
+            kept(&storage, count - done_with.len(), &error);
         }
+        // Also of one that took too long.
+        done_with
     });
     join_all(each).await.into_iter().flatten().collect()
 }
 
-async fn delete_in(runtime: &Arc<Runtime>, storage: &str, files: Vec<StoredFile>) -> HashSet<StoredFile> {
-    let mut done_with = HashSet::new();
+async fn delete_in(runtime: &Arc<Runtime>, storage: &str, files: Vec<StoredFile>, done_with: &mut HashSet<StoredFile>) {
     let below = match runtime.segments().keep_below(storage).await {
         Ok(below) => below,
-        Err(error) => {
-            kept(storage, files.len(), &error);
-            return done_with;
-        }
+        Err(error) => return kept(storage, files.len(), &error),
     };
     let (shared, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_shared(file, below));
     if !shared.is_empty() {
         tracing::info!(storage, files = shared.len(), "files of segments are left to the servers that share them");
         done_with.extend(shared);
     }
-    if delete_of(runtime, storage, &files).await.is_ok() {
-        done_with.extend(files);
-        return done_with;
-    }
-    // One that cannot be deleted keeps no other.
     let mut failed = (0, None);
-    for file in files {
-        match delete_of(runtime, storage, std::slice::from_ref(&file)).await {
-            Ok(()) => {
-                done_with.insert(file);
+    for hand in files.chunks(HAND) {
+        if delete_of(runtime, storage, hand).await.is_ok() {
+            done_with.extend(hand.iter().cloned());
+            continue;
+        }
+        // One that cannot be deleted keeps no other.
+        for file in hand {
+            match delete_of(runtime, storage, std::slice::from_ref(file)).await {
+                Ok(()) => drop(done_with.insert(file.clone())),
+                Err(error) => failed = (failed.0 + 1, Some(error)),
             }
-            Err(error) => failed = (failed.0 + 1, Some(error)),
         }
     }
     if let (files, Some(error)) = failed {
         kept(storage, files, &error);
     }
-    done_with
 }
 
 fn kept(storage: &str, files: usize, error: &Error) {

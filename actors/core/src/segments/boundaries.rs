@@ -4,13 +4,20 @@
 //! it in the storages that both read. Whoever deletes files asks the storage, too: it may be the one that was copied.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use kalamdb_commons::Result;
-use kalamdb_segments::shared;
+use futures::future::join_all;
+use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_segments::{SegmentStorage, shared};
 use kalamdb_store::home::Shared;
 use parking_lot::Mutex;
 
 use super::SegmentStores;
+
+/// After which time it is made sure that a storage still has the boundary.
+const LEFT_AGAIN: Duration = Duration::from_secs(60);
+/// How long a storage is waited for.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What this server itself shares.
 #[derive(Debug, Default)]
@@ -29,7 +36,8 @@ enum Mark {
     Missing,
     /// As `Missing`, and that was told to the log.
     Failed,
-    Left,
+    /// It had it then.
+    Left(Instant),
 }
 
 impl Boundaries {
@@ -50,7 +58,8 @@ impl Boundaries {
 
     fn without(&self) -> Vec<String> {
         let own = self.0.lock();
-        own.storages.iter().filter(|(_, mark)| **mark != Mark::Left).map(|(storage, _)| storage.clone()).collect()
+        let due = |mark: &Mark| !matches!(mark, Mark::Left(at) if at.elapsed() < LEFT_AGAIN);
+        own.storages.iter().filter(|(_, mark)| due(mark)).map(|(storage, _)| storage.clone()).collect()
     }
 
     /// How it was before.
@@ -65,22 +74,47 @@ impl Boundaries {
 }
 
 impl SegmentStores {
-    /// Leaves this server's boundary where it is not yet; what fails is tried again by the next call.
+    /// Leaves this server's boundary where it is not yet, or was not looked at for a while: somebody may have taken it away,
+    /// moved the files without it, or mounted another file system there. What fails is tried again by the next call; none
+    /// is waited for long.
     pub(crate) async fn leave_boundaries(&self) {
-        for storage in self.boundaries.without() {
+        let each = self.boundaries.without().into_iter().map(|storage| async move {
             let below = self.boundaries.to_leave(&storage);
-            let Err(error) = self.leave_boundary(&storage, below).await else { continue };
+            let left = tokio::time::timeout(LONGEST, self.leave_boundary(&storage, below)).await;
+            let error = match left {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => error,
+                Err(_) => Error::new(ErrorCode::StorageUnavailable, "the storage does not answer"),
+            };
             // Once: it is tried every second.
             if self.boundaries.mark(&storage, below, Mark::Failed) == Some(Mark::Missing) {
                 let error = error.detail.as_deref().unwrap_or(&error.message);
                 tracing::warn!(storage, error, "other servers cannot be told yet which files of the storage to keep");
             }
+        });
+        join_all(each).await;
+    }
+
+    /// Leaves in `files`, to where a storage is moved, what it has where it is.
+    ///
+    /// # Errors
+    /// When it cannot be left.
+    pub(crate) async fn take_boundary_along(&self, storage: &str, files: &dyn SegmentStorage) -> Result<()> {
+        // One that cannot be read any more was moved as a whole.
+        let there = match self.storage(storage) {
+            Ok(before) => shared::keep_below(before.as_ref()).await.unwrap_or_default(),
+            Err(_) => 0,
+        };
+        let below = there.max(self.boundaries.to_leave(storage));
+        if below > 0 {
+            shared::raise(files, below).await?;
         }
+        Ok(())
     }
 
     async fn leave_boundary(&self, storage: &str, below: u128) -> Result<u128> {
         let there = shared::raise(self.storage(storage)?.as_ref(), below).await?;
-        self.boundaries.mark(storage, below, Mark::Left);
+        self.boundaries.mark(storage, below, Mark::Left(Instant::now()));
         Ok(there)
     }
 

@@ -127,6 +127,18 @@ impl HotRows {
         Ok(rows)
     }
 
+    /// About how many bytes of memory the rows take that were read since the last [cut](Self::cut).
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.read.memory()
+    }
+
+    /// Whether there is no row behind those that were read.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// The rows that were read since the last cut, for the segment that holds them; none if there were none. To be
     /// called at the end, and before it where a partition is to have several files.
     pub fn cut(&mut self) -> Option<SegmentRows> {

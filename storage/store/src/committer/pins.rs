@@ -32,8 +32,8 @@ impl Pins {
     }
 
     pub(super) fn raise(&self, generation: u64) {
-        debug_assert!(self.newest.load(Ordering::Acquire) < generation, "generations grow with the writes");
-        self.newest.store(generation, Ordering::Release);
+        // A write before the store was opened again may come last.
+        self.newest.fetch_max(generation, Ordering::AcqRel);
     }
 
     fn pin(self: &Arc<Self>) -> Pin {
