@@ -89,15 +89,10 @@ impl TableProvider for PartitionTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // What the scan does not take may still narrow its range of keys; DataFusion applies it to what is left.
-        let support = |filter: &&Expr| {
-            if is_pushable(filter, &self.schema) {
-                TableProviderFilterPushDown::Exact
-            } else {
-                TableProviderFilterPushDown::Inexact
-            }
-        };
-        Ok(filters.iter().map(support).collect())
+        // All of them narrow what is read, and DataFusion applies all of them to what is left: it rewrites conditions after it
+        // has asked this, so that one may come to the scan in a form that the scan does not take. Its filter also copies
+        // the rows that are left out of the pages they were read from.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
     async fn scan(
@@ -117,8 +112,8 @@ impl TableProvider for PartitionTable {
         let range = key_range(&self.entry.schema, &self.partition, filters);
         let taken: Vec<&Expr> = filters.iter().filter(|filter| is_pushable(filter, &self.schema)).collect();
         let filter = ScanFilter::new(&taken, &self.columns, &self.schema)?;
-        // What is left above may leave out more.
-        let limit = limit.filter(|_| taken.len() == filters.len());
+        // What is above may leave out more.
+        let limit = limit.filter(|_| filters.is_empty());
         Ok(Arc::new(PartitionScan::new(ScanArgs {
             context: Arc::clone(&self.context),
             entry: Arc::clone(&self.entry),

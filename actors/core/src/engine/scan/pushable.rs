@@ -2,7 +2,8 @@
 //!
 //! What always holds (RD-1): a condition that is taken can be evaluated on any row without an error, so it makes no
 //! difference which rows it is evaluated on, before or after others, or not at all where a file says that none matches. Both sides
-//! of a comparison have one type already. Everything else stays above the scan.
+//! of a comparison have one type already. Everything else is evaluated above the scan
+//! alone; what is taken is evaluated there once more, since DataFusion may rewrite it after it has asked.
 
 use std::cell::Cell;
 
