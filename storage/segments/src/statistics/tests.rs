@@ -72,7 +72,7 @@ proptest! {
 
     #[test]
     fn what_is_known_of_rows_is_true((table, rows) in runs()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let segment = runtime.block_on(async { Stored::new(&table, &rows).await.open().await.expect("opened") });
         for (table, added) in [(grown(&table, Value::Null), false), (grown(&table, Value::Int(7)), true)] {
             let all: Vec<_> = (0..table.columns.len()).map(SegmentColumn::Declared).collect();

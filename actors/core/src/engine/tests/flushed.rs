@@ -59,8 +59,10 @@ async fn blocks() -> (Server, TempDir) {
         let rows: Vec<String> = (0..SEGMENT_ROWS)
             .map(|row| {
                 let id = row * SEGMENTS + segment;
-                let noise = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                format!("({id}, {}, {}, 'row {id} {noise}', {id}.5)", row / 1000, id % 5)
+                // Wide, and nothing that compresses: bytes are read in blocks, of which this has many.
+                let noise = |salt: u32| (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(salt);
+                let text = [7, 19, 31, 43].map(|salt| (noise(salt) ^ noise(salt + 5)).to_string()).join(" ");
+                format!("({id}, {}, {}, 'row {text}', {id}.5)", row / 1000, id % 5)
             })
             .collect();
         server.run("u", &format!("INSERT INTO t VALUES {}", rows.join(", ")), vec![]).await;
