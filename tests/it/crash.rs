@@ -29,7 +29,7 @@ const FLUSH_ROWS: &str = "1000";
 /// Statements between two flushes by command. Each leaves a file for each writer, and nothing makes one of many.
 const FLUSH_STATEMENTS: u64 = 20;
 /// Rounds after which both tables are dropped and made anew: reads cost something for each file.
-const ROUNDS_OF_A_TABLE: usize = 8;
+const ROUNDS_OF_A_TABLE: usize = 4;
 const SCHEMA: &str = "
     CREATE USER TABLE crash.own (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, v TEXT NOT NULL);
     CREATE SHARED TABLE crash.common (owner TEXT, id BIGINT, n BIGINT NOT NULL, v TEXT NOT NULL, PRIMARY KEY (owner, id))";
@@ -102,10 +102,11 @@ async fn one_life(server: &mut BinaryServer, writers: Vec<Writer>, progress: &Ar
         tasks.spawn(write(writer, caller, Arc::clone(progress)));
     }
     let enough = progress.acknowledged.load(Ordering::Relaxed) + rand::random_range(20..150);
-    eventually("writers go on", Duration::from_secs(60), async || {
-        (progress.acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
-    })
-    .await;
+    let acknowledged = || progress.acknowledged.load(Ordering::Relaxed);
+    while acknowledged() < enough {
+        let before = acknowledged();
+        eventually("writers go on", Duration::from_secs(60), async || (acknowledged() > before).then_some(())).await;
+    }
     server.kill9();
     progress.dead.store(true, Ordering::Release);
     let mut writers = tasks.join_all().await;

@@ -110,7 +110,8 @@ impl Segment {
     }
 
     /// Whether a row of the file may be one that was deleted before it came here: most files have none, and say so.
-    fn may_have_deleted_rows(&self) -> bool {
+    #[must_use]
+    pub fn may_have_deleted_rows(&self) -> bool {
         let Some(leaf) = self.loaded.leaves.get(&DELETED_FIELD_ID) else { return true };
         let has_none = |statistics: Option<&Statistics>| matches!(statistics, Some(Statistics::Boolean(values)) if values.max_opt() == Some(&false));
         let groups = self.loaded.metadata.row_groups();

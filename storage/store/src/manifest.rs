@@ -55,7 +55,7 @@ pub async fn partition(snapshot: &dyn Snapshot, partition: &PartitionId) -> Resu
 pub async fn entries(snapshot: &dyn Snapshot, partition: &PartitionId) -> Result<Vec<ManifestEntry>> {
     let mut found = Vec::new();
     let mut chunks = Chunks::new(snapshot, keys::manifest_entries(partition.table, partition.user.as_ref()));
-    while let Some(chunk) = chunks.next().await? {
+    while let Some(chunk) = chunks.next_few().await? {
         for (_, value) in chunk {
             found.push(ManifestEntry::decode(&value)?);
         }
@@ -97,7 +97,7 @@ pub async fn is_marked(snapshot: &dyn Snapshot, partition: &PartitionId, segment
 async fn read_marks(snapshot: &dyn Snapshot, range: KeyRange) -> Result<SegmentMarks> {
     let mut marks = SegmentMarks::default();
     let mut chunks = Chunks::new(snapshot, range);
-    while let Some(chunk) = chunks.next().await? {
+    while let Some(chunk) = chunks.next_few().await? {
         for (key, value) in chunk {
             match keys::parse_manifest_key(&key)? {
                 keys::ManifestKey::Marks { container, .. } => marks.put(container, DeleteMarks::decode(&value)?),

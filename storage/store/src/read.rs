@@ -8,6 +8,8 @@ use crate::backend::{Direction, Entry, KeyRange, ScanRequest, Snapshot};
 
 const CHUNK_ENTRIES: usize = 1024;
 const CHUNK_BYTES: usize = 1 << 20;
+/// So few entries are read on the calling thread.
+const FEW_ENTRIES: usize = 256;
 
 /// A range read forwards, never more of it in memory than a chunk.
 #[derive(Debug)]
@@ -24,6 +26,11 @@ impl<'a> Chunks<'a> {
     /// The next entries; none at the range's end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
         self.next_of(CHUNK_ENTRIES, CHUNK_BYTES).await
+    }
+
+    /// The same of a range that is mostly short: the way to another thread and back would cost more than to read it.
+    pub(crate) async fn next_few(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.next_of(FEW_ENTRIES, CHUNK_BYTES).await
     }
 
     pub(crate) async fn next_of(&mut self, limit: usize, max_bytes: usize) -> Result<Option<Vec<Entry>>, StoreError> {

@@ -32,6 +32,9 @@ impl RowRange {
 pub(crate) fn key_range(schema: &TableSchema, partition: &PartitionId, filters: &[Expr]) -> RowRange {
     let space = keys::rows_partition(partition.table, partition.user.as_ref());
     let whole = space.range();
+    if filters.iter().flat_map(conjuncts).any(is_never_true) {
+        return empty(space.prefix.len());
+    }
     let comparisons: Vec<(&str, Operator, &ScalarValue)> =
         filters.iter().flat_map(conjuncts).filter_map(comparison).collect();
     let mut prefix = space.prefix.to_vec();
@@ -103,6 +106,11 @@ fn conjuncts(filter: &Expr) -> Vec<&Expr> {
         }
         other => vec![other],
     }
+}
+
+/// What is left of conditions that contradict one another.
+fn is_never_true(filter: &Expr) -> bool {
+    matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(false) | None) | ScalarValue::Null, _))
 }
 
 /// `column <op> literal`, either way round. A cast around the column hides it: its order may be another.

@@ -127,9 +127,13 @@ impl ScanArgs {
             // One row: to read its columns and look at them is less than to read some of them first.
             let (columns, schema) = self.filter.read_columns(&self.columns, &self.schema);
             let mut wanted: Vec<SegmentColumn> = columns.iter().map(|column| segment_column(*column)).collect();
-            wanted.extend([SegmentColumn::Deleted, SegmentColumn::Updated]);
+            let is_surely_live = !segment.may_have_deleted_rows();
+            if !is_surely_live {
+                wanted.extend([SegmentColumn::Deleted, SegmentColumn::Updated]);
+            }
             let projection = Arc::new(SegmentProjection::new(&self.entry.schema, &wanted)?);
-            let batch = self.shown(&segment.fetch(&[position], &projection).await?)?;
+            let batch = segment.fetch(&[position], &projection).await?;
+            let batch = if is_surely_live { batch } else { self.shown(&batch)? };
             let batch = self.filter.on_batches(&schema).map_err(Error::internal)?.apply(batch)?;
             progress.deliver(batch.num_rows());
             return Ok(Some(self.output(&batch)?).filter(|batch| batch.num_rows() > 0));

@@ -101,8 +101,8 @@ impl Die {
             return match self.below(4) {
                 0 => format!("NOT ({left})"),
                 1 => format!("({left}) IS NOT TRUE"),
-                2 => format!("({left} AND {})", self.condition(depth - 1, columns)),
-                _ => format!("({left} OR {})", self.condition(depth - 1, columns)),
+                2 => format!("(({left}) AND ({}))", self.condition(depth - 1, columns)),
+                _ => format!("(({left}) OR ({}))", self.condition(depth - 1, columns)),
             };
         }
         let compare = self.comparison();
@@ -217,8 +217,8 @@ async fn twins(seed: u64) {
         twins.both(&format!("DELETE FROM $t WHERE id % 97 = {}", die.below(97))).await;
         twins.server.run("u", "FLUSH TABLE cold", vec![]).await;
         let (condition, other) = (die.condition(1, &columns), die.condition(1, &columns));
-        twins.both(&format!("UPDATE $t SET t = 'changed', x = -0.0 WHERE {condition} AND id % 7 = 0")).await;
-        twins.both(&format!("DELETE FROM $t WHERE {other} AND id % 11 = 0")).await;
+        twins.both(&format!("UPDATE $t SET t = 'changed', x = -0.0 WHERE ({condition}) AND id % 7 = 0")).await;
+        twins.both(&format!("DELETE FROM $t WHERE ({other}) AND id % 11 = 0")).await;
         for _ in 0..CONDITIONS {
             let condition = die.condition(3, &columns);
             let all = twins.agree(&format!("SELECT * FROM $t WHERE {condition} ORDER BY id")).await;
