@@ -185,9 +185,9 @@ async fn a_large_partition_goes_into_several_files() {
     assert_eq!(flushed.segments, rounds + 1, "one more for bob");
     let totals = store.committer.totals(table);
     assert_eq!((totals.buffered_rows, totals.segments), (0, rounds + 1));
-    let sum = "SELECT count(*), sum(id), count(DISTINCT id) FROM t";
+    let sum = "SELECT count(*) AS n, sum(id) AS total, count(DISTINCT id) AS keys FROM t";
     let kept = (1..rows + 2).filter(|id| id % 1000 != 1);
     let (count, total) = (kept.clone().count(), kept.sum::<i64>());
     let answer = execute(&tree, "ann", sum).await;
-    assert_eq!(answer, format!("[[{count},{total},{count}]]"));
+    assert_eq!(answer, format!("[{{\"n\":{count},\"total\":{total},\"keys\":{count}}}]"));
 }
