@@ -1,6 +1,6 @@
 //! Storages: CREATE, ALTER and DROP of the places that segments lie in.
 
-use kalamdb_commons::{PathTemplate, Result, TableName, TableType};
+use kalamdb_commons::{Error, PathTemplate, Result, TableName, TableType};
 
 use super::given::{Given, list};
 use super::input::Input;
@@ -37,7 +37,10 @@ fn storage_name(input: &mut Input<'_>) -> Result<String> {
     let name = names::folded(&ident);
     match TableName::new(&name) {
         Ok(name) => Ok(name.as_str().to_ascii_lowercase()),
-        Err(error) => Err(names::at(error, ident.span)),
+        Err(error) => {
+            let message = error.message.replacen("table name", "storage name", 1);
+            Err(names::at(Error { message, ..error }, ident.span))
+        }
     }
 }
 

@@ -94,7 +94,7 @@ fn errors_have_a_place_and_words() {
         ("SELECT 1 +", 1, 11, "end of the statement"),
         ("SELEC 1", 1, 1, "found SELEC"),
         ("1", 1, 1, "expected a statement, found 1"),
-        ("CREATE\n\n NAMESPAC x", 3, 2, "NAMESPACE, TABLE or USER"),
+        ("CREATE\n\n NAMESPAC x", 3, 2, "NAMESPACE, TABLE, USER or STORAGE"),
         ("INSERT INTO t VALUES (1,)", 1, 25, "expected"),
         ("SELECT 1; SELECT 2\n,", 2, 2, "end of the statement"),
     ] {

@@ -43,7 +43,7 @@ fn what_is_wrong_with_a_storage_is_said_at_its_place() {
         ("CREATE STORAGE a", ErrorCode::InvalidSql, 17),
         ("CREATE STORAGE a WITH ()", ErrorCode::InvalidSql, 24),
         ("CREATE STORAGE a WITH (type = NULL)", ErrorCode::InvalidSql, 31),
-        ("CREATE STORAGE \"a b\" WITH (type = 's3')", ErrorCode::InvalidSql, 16),
+        ("CREATE STORAGE \"a b\" WITH (type = 's3')", ErrorCode::InvalidName, 16),
         ("CREATE STORAGE a WITH (type = 's3', type = 's3')", ErrorCode::InvalidOption, 37),
         ("CREATE STORAGE a WITH (user_path_template = '{storageLocation}/x/')", ErrorCode::InvalidOption, 24),
         ("ALTER STORAGE a SET (shared_path_template = '{storageLocation}/../x/')", ErrorCode::InvalidOption, 22),
