@@ -164,6 +164,7 @@ files!(
     delete,
     describe,
     expressions,
+    flushed,
     functions,
     insert,
     joins,
