@@ -273,7 +273,8 @@ async fn write_files(
     planned: impl Iterator<Item = (Planned, PendingFile)>,
 ) -> Result<Vec<Written>> {
     let files = Arc::new(files);
-    let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    // Half of the cores: whoever writes and reads meanwhile has the others.
+    let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     let work = planned.map(|(file, pending)| {
         let (entry, files) = (Arc::clone(entry), Arc::clone(&files));
         async move {
