@@ -238,7 +238,9 @@ async fn flush_round(
     let pending = store.committer.record_pending(lease, files.collect()).await.map_err(refused)?;
 
     let files = OpenFiles::new(to.files.begin_group(), lease, to.writing.clone());
-    let written = write_files(store, &entry, files, key_bytes, planned.into_iter().zip(pending)).await?;
+    // Half of the cores: whoever writes and reads meanwhile has the others.
+    let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let written = write_files(store, &entry, files, key_bytes, at_once, planned.into_iter().zip(pending)).await?;
     store.committer.reach(failpoint::FILES_DURABLE).await;
 
     let mut acknowledgements: Vec<Acknowledgement> = Vec::with_capacity(written.len());
@@ -264,17 +266,16 @@ async fn flush_round(
 }
 
 /// Writes the files of a group and makes them durable; partitions without rows have none. On an error no writer is left,
-/// and the files are given up: whoever held the lease for them may let it go.
+/// and the files are given up: whoever held the lease for them may let it go. `at_once` are written at the same time.
 async fn write_files(
     store: &Store,
     entry: &Arc<TableEntry>,
     files: OpenFiles,
     key_bytes: usize,
+    at_once: usize,
     planned: impl Iterator<Item = (Planned, PendingFile)>,
 ) -> Result<Vec<Written>> {
     let files = Arc::new(files);
-    // Half of the cores: whoever writes and reads meanwhile has the others.
-    let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     let work = planned.map(|(file, pending)| {
         let (entry, files) = (Arc::clone(entry), Arc::clone(&files));
         async move {

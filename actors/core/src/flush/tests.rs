@@ -139,7 +139,7 @@ async fn a_group_that_fails_ends_after_its_last_writer() {
     let writer = runtime.store();
     let mut writing = tokio::task::JoinSet::new();
     writing.spawn(async move {
-        write_files(&writer, &entry, files, usize::MAX, planned.into_iter().zip(pending)).await.map(drop)
+        write_files(&writer, &entry, files, usize::MAX, 2, planned.into_iter().zip(pending)).await.map(drop)
     });
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
