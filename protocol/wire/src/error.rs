@@ -51,7 +51,7 @@ pub struct ErrorBody {
 /// Characters of a message that are shown: some repeat what the client sent.
 const MESSAGE_CHARACTERS: usize = 2000;
 
-fn shortened(message: &str) -> String {
+pub(crate) fn shortened(message: &str) -> String {
     match message.char_indices().nth(MESSAGE_CHARACTERS) {
         Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
         None => message.to_owned(),

@@ -40,7 +40,7 @@ impl SqlRequestBody {
 
 /// Reads `params`. Each element is first looked at as raw text, so that a huge array inside it is refused
 /// before it costs memory.
-fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+pub(crate) fn scalars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
     struct Scalars;
 
     impl<'de> Visitor<'de> for Scalars {

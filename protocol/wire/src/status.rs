@@ -20,6 +20,21 @@ pub struct Ready {
     pub status: String,
 }
 
+/// `GET /api/actors/live`: connections, subscriptions, and what became of their frames since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveOverview {
+    /// Open WebSocket connections.
+    pub connections: u64,
+    /// Subscriptions of all of them.
+    pub subscriptions: u64,
+    /// Change frames that were handed to connections.
+    pub delivered: u64,
+    /// Subscriptions that resumed from the change log.
+    pub replays: u64,
+    /// Connections that were ended because they did not read.
+    pub slow_consumers: u64,
+}
+
 /// `GET /api/actors/flush`: what is flushed, what waits, and how each table stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlushOverview {
