@@ -14,6 +14,7 @@ use crate::codec::manifest::ManifestEntry;
 use crate::codec::marks::DeleteMarks;
 use crate::codec::meta::{
     DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+    TableBorn,
 };
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::{decode_row, encode_row};
@@ -68,6 +69,7 @@ fn kinds() -> Vec<Kind> {
         kind("lease", FlushLease { generation: 1, started_at: 2 }.encode(), |bytes| {
             FlushLease::decode(bytes).map(|it| Some(it.encode()))
         }),
+        kind("birth", TableBorn(Seq(9)).encode(), |bytes| TableBorn::decode(bytes).map(|it| Some(it.encode()))),
         kind("schedule", FlushSchedule { due_at: 1, last_flush_at: None }.encode(), |bytes| {
             FlushSchedule::decode(bytes).map(|it| Some(it.encode()))
         }),

@@ -16,6 +16,7 @@ use crate::codec::manifest::ManifestEntry;
 use crate::codec::marks::DeleteMarks;
 use crate::codec::meta::{
     DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+    TableBorn,
 };
 use crate::codec::partition::PartitionRecord;
 use crate::codec::row::tests::golden::rows;
@@ -68,6 +69,7 @@ fn records() -> Vec<Golden> {
             FlushLease { generation: 12, started_at: samples::TIME }.encode(),
             "01 0c00000000000000 0000ceeeb5400600",
         ),
+        golden("born", TableBorn(Seq(99)).encode(), "01 6300000000000000"),
         golden(
             "due",
             FlushSchedule { due_at: samples::TIME, last_flush_at: Some(samples::TIME) }.encode(),
@@ -208,6 +210,7 @@ fn golden_records_are_read() {
     assert_eq!(SeqBlock::decode(&stored("meta/seq")).unwrap().reserved_until, Seq(65_537));
     assert_eq!(NextTableId::decode(&stored("meta/table")).unwrap().0, TableId(8));
     assert_eq!(FlushLease::decode(&stored("lease")).unwrap().generation, 12);
+    assert_eq!(TableBorn::decode(&stored("born")).unwrap(), TableBorn(Seq(99)));
     assert_eq!(FlushSchedule::decode(&stored("due")).unwrap().last_flush_at, Some(samples::TIME));
     assert_eq!(FlushSchedule::decode(&stored("due, never flushed")).unwrap().last_flush_at, None);
     assert_eq!(PendingFiles::decode(&stored("pending")).unwrap(), samples::pending());

@@ -12,6 +12,7 @@ use crate::codec::files::{GarbageEntry, PendingFiles, StoredFile};
 use crate::codec::manifest::ManifestEntry;
 use crate::codec::meta::{
     DataFormat, DatabaseId, FlushLease, FlushSchedule, Home, LocalLocation, NextTableId, SeqBlock, SharedBelow,
+    TableBorn,
 };
 use crate::codec::partition::PartitionRecord;
 
@@ -96,6 +97,8 @@ proptest! {
         prop_assert_eq!(LocalLocation::decode(&local.encode()).unwrap(), local);
         let block = SeqBlock { reserved_until: Seq(reserved) };
         prop_assert_eq!(SeqBlock::decode(&block.encode()).unwrap(), block);
+        let born = TableBorn(Seq(reserved.min(Seq::LIMIT - 1)));
+        prop_assert_eq!(TableBorn::decode(&born.encode()).unwrap(), born);
         let next = NextTableId(TableId(number));
         prop_assert_eq!(NextTableId::decode(&next.encode()).unwrap(), next);
         let lease = FlushLease { generation: number, started_at: at };
