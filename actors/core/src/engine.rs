@@ -24,16 +24,22 @@ mod scope;
 mod show;
 pub(crate) mod storages;
 mod store;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub(crate) use analyzer::analyzer_rules;
+pub(crate) use errors::from_datafusion;
 pub(crate) use execute::run_request;
-pub(crate) use result::timestamp;
+pub(crate) use params::Params;
+pub(crate) use query::{plan, run};
+pub(crate) use result::{RowJson, columns_of, timestamp};
+pub(crate) use rewrite::{KEY_COLUMN, expose_system_columns, name_outputs};
 pub(crate) use rows::result_of;
 pub(crate) use runtime::{Runtime, now_micros};
 pub(crate) use scan::{RowDecoder, ScanColumn, Tombstones};
-pub(crate) use scope::Limits;
-pub(crate) use show::{StoredTable, job_row};
+pub(crate) use scope::{Caller, Limits, Scope};
+pub(crate) use show::{StoredTable, is_virtual, job_row};
 pub(crate) use store::Store;
 pub(crate) use values::array_to_values;

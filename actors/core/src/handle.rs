@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
+use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox};
 use kalamdb_store::BackendRegistry;
-use kalamdb_wire::{ActorNode, FlushOverview, RawRows, StatementResult};
+use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, RawRows, StatementResult};
 
 use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
@@ -228,6 +229,29 @@ impl Engine {
         status::job(&self.runtime, id).await
     }
 
+    /// Opens a connection to live queries, without any subscription: what it may do, and what it has to write.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ShuttingDown`].
+    pub fn connect_live(&self, caller: LiveCaller) -> Result<(LiveConnection, LiveOutbox)> {
+        if self.runtime.is_refusing() {
+            return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
+        }
+        self.tree.live().connect(caller)
+    }
+
+    /// Ends every live connection: its subscriptions are told, and its outbox ends with
+    /// [`LiveEnd::Shutdown`](kalamdb_live::LiveEnd::Shutdown).
+    pub fn close_live(&self) {
+        self.tree.live().close();
+    }
+
+    /// How live queries stand.
+    #[must_use]
+    pub fn live_overview(&self) -> LiveOverview {
+        self.tree.live().overview()
+    }
+
     /// Waits until the tree has given up for good; says why. The process should end then.
     pub async fn failed(&self) -> String {
         self.tree.failed().await
@@ -250,6 +274,7 @@ impl Engine {
     /// closes the backend. A statement that is committing is never cut off.
     pub async fn stop(&self, deadline: Instant) -> StopReport {
         self.runtime.refuse_new();
+        self.close_live();
         let mut report = StopReport::default();
         self.tree.stop(deadline, &mut report).await;
         self.runtime.close(deadline, &mut report).await;

@@ -8,11 +8,13 @@ mod catalog;
 mod engine;
 mod flush;
 mod handle;
+mod live;
 mod segments;
 mod status;
-mod task;
 mod tree;
 
+use kalamdb_live::supervision::task;
+pub use kalamdb_live::{LiveCaller, LiveConnection, LiveEnd, LiveOutbox, Outgoing};
 pub use status::JobsQuestion;
 
 pub use handle::{

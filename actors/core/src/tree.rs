@@ -4,28 +4,24 @@
 //! RootSupervisor
 //! ├── CatalogActor        every DDL statement, one at a time
 //! ├── FlushCoordinator ── FlushActor (one per table that was flushed): when a table is flushed, and the flush
+//! ├── LiveSupervisor ── LiveQueryActor (one per user with subscriptions): of `kalamdb-live`
 //! ├── SessionSupervisor ── SessionActor (one per user): admits and starts the user's statements
 //! └── Housekeeper         timers: size log, idle sessions
 //! ```
 //!
-//! Plan cache and live queries get their supervisors here, beside these. Who may await whom:
+//! The plan cache gets its actor here, beside these. Who may await whom:
 //! door → session, statement → catalog, statement → flushes; nobody awaits upwards. A panic in any actor loses no committed row
 //! and no other actor: the root restarts its children with back-off and a budget, and ends the process
 //! with an error when the budget is spent.
 
 mod admission;
-mod budget;
 mod catalog;
 mod claim;
-mod failures;
-mod faults;
 mod flush;
-mod gauges;
 mod housekeeper;
 mod root;
 mod session;
 mod sessions;
-mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +29,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kalamdb_commons::Result;
+use kalamdb_live::LiveHub;
+#[cfg(test)]
+use kalamdb_live::supervision::failures;
+use kalamdb_live::supervision::{budget, faults, gauges, slot};
 use kalamdb_wire::ActorNode;
 
 use crate::engine::Runtime;
@@ -91,6 +91,11 @@ impl Tree {
     /// The way to flushes.
     pub(crate) fn flushes(&self) -> FlushClient {
         self.root.shared.flush_client()
+    }
+
+    /// The live queries.
+    pub(crate) fn live(&self) -> &Arc<LiveHub> {
+        self.root.live()
     }
 
     /// Whether every singleton runs.

@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, TableId, UserId};
+use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, Seq, TableId, UserId};
 use kalamdb_sql::{NamespaceDefinition, TableDefinition, TableSchema};
 
 use crate::backend::{Batch, Direction, Partition, ScanRequest, StorageBackend};
 use crate::codec::catalog::{
     SchemaRecord, StorageRecord, UserRecord, decode_namespace, decode_table, encode_namespace, encode_table,
 };
-use crate::codec::meta::NextTableId;
+use crate::codec::meta::{NextTableId, TableBorn};
 use crate::codec::{keys, system};
 
 const SCAN_LIMIT: usize = 1024;
@@ -84,9 +84,15 @@ pub fn put_table(batch: &mut Batch, table: &TableDefinition, next_table_id: Tabl
     batch.put(Family::System, system::next_table_id(), NextTableId(next_table_id).encode());
 }
 
+/// Notes when a new table was made: `born` was taken for it, so nobody was told of it before.
+pub fn put_birth(batch: &mut Batch, id: TableId, born: Seq) {
+    batch.put(Family::System, system::table_born(id), TableBorn(born).encode());
+}
+
 /// Removes a table with all of its data.
 pub fn delete_table(batch: &mut Batch, id: TableId) {
     batch.delete(Family::System, system::table(id));
+    batch.delete(Family::System, system::table_born(id));
     batch.delete_range(system::schemas_of(id).range());
     batch.delete_range(keys::rows_table(id).range());
     batch.delete_range(keys::log_table(id).range());

@@ -49,7 +49,7 @@ use kalamdb_commons::{Error, ErrorCode, Outcome, Result, Seq, TableId, UserId};
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockWriteGuard, watch};
 
-pub use acknowledge::Acknowledgement;
+pub use acknowledge::{Acknowledgement, PublishWatch};
 pub use changes::{Changes, CommitError, Committed, FlushedRow, RowChange, RowState, SegmentsRead};
 pub use compaction::{CompactedRows, CompactionSource};
 pub use flush::{FlushError, NewSegment, SegmentCommit};
@@ -296,7 +296,7 @@ impl Committer {
     /// A batch without `_seq`s.
     async fn write_next(&self, batch: Batch) -> Result<Acknowledgement> {
         let ticket = self.next_ticket();
-        self.write(batch, Written { ticket, last_seq: None }).await
+        self.write(batch, Written { ticket, last_seq: None, logged: None }).await
     }
 
     async fn write(&self, batch: Batch, written: Written) -> Result<Acknowledgement> {
@@ -306,12 +306,13 @@ impl Committer {
             SyncMode::Buffered => Durability::Logged,
         };
         self.backend.write(batch, durability).await.map_err(|error| self.poison(error))?;
+        let ticket = written.ticket;
         // With the writer held still: the order of the queue is that of the writes (CM-5).
         let acknowledgement = match self.mode {
             SyncMode::Sync => self.queue.push(written),
             SyncMode::Buffered => self.queue.publish(written),
         };
-        self.written.raise(written.ticket);
+        self.written.raise(ticket);
         Ok(acknowledgement)
     }
 
@@ -341,6 +342,21 @@ impl Committer {
             Some(newest) => self.wait_synced(newest.min(up_to)).await,
             None => Ok(()),
         }
+    }
+
+    /// Has `watch` told of every statement that is published from now on and has an entry in a change log.
+    pub fn watch_published(&self, watch: Arc<dyn PublishWatch>) {
+        self.queue.watch(watch);
+    }
+
+    /// A number of the sequence that belongs to no row: greater than every number that was published before.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ResourcesExhausted`] when there are no more; [`ErrorCode::StorageUnavailable`].
+    pub async fn take_number(&self) -> Result<Seq> {
+        let _writer = self.writer.lock().await;
+        self.check_writable()?;
+        self.take_generation().await.map(Seq)
     }
 
     /// The highest `_seq` whose statement is published: what others may be told of.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod location;
 pub mod manifest;
 mod read;
+pub mod reader;
 pub mod schedule;
 
 pub use backend::{
@@ -25,6 +26,7 @@ pub use backend::{RocksDbBackend, RocksDbOptions};
 pub use committer::{
     Acknowledgement, Changes, CommitError, Committed, Committer, CompactedRows, CompactionSource, FlushError,
     FlushLimits, FlushedRow, HotRow, HotRows, Lease, NewSegment, PartitionGuard, PartitionId, PendingFile, Pin,
-    RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
+    PublishWatch, RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
 };
 pub use error::StoreError;
+pub use reader::{LogCoverage, LogPage, PartitionReader};

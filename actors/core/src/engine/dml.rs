@@ -11,7 +11,6 @@ mod conflict;
 mod insert;
 mod returning;
 mod stored;
-mod template;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

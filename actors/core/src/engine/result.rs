@@ -2,6 +2,7 @@
 
 mod cell;
 mod interval;
+mod live;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -12,6 +13,7 @@ use kalamdb_wire::{Column, RawRows};
 use super::rewrite::unique_names;
 use cell::CellWriter;
 pub(crate) use cell::timestamp;
+pub(crate) use live::RowJson;
 
 /// The type of a column, where the dialect has one that is exactly this Arrow field's.
 pub(crate) fn column_type_of_field(field: &Field) -> Option<ColumnType> {
@@ -83,6 +85,17 @@ pub(crate) fn columns_of(schema: &Schema) -> Vec<Column> {
     names.into_iter().zip(schema.fields()).map(describe).collect()
 }
 
+/// Each column's name as JSON, with the colon.
+fn keys_of(columns: &[Column]) -> Vec<Vec<u8>> {
+    let key = |column: &Column| {
+        let mut key = Vec::new();
+        cell::write_text(&mut key, &column.name);
+        key.push(b':');
+        key
+    };
+    columns.iter().map(key).collect()
+}
+
 /// Row objects, written batch by batch.
 #[derive(Debug)]
 pub(crate) struct RowWriter {
@@ -96,16 +109,7 @@ pub(crate) struct RowWriter {
 impl RowWriter {
     pub(crate) fn new(schema: &Schema) -> Self {
         let columns = columns_of(schema);
-        let keys = columns
-            .iter()
-            .map(|column| {
-                let mut key = Vec::new();
-                cell::write_text(&mut key, &column.name);
-                key.push(b':');
-                key
-            })
-            .collect();
-        Self { columns, keys, out: vec![b'['], rows: 0 }
+        Self { keys: keys_of(&columns), columns, out: vec![b'['], rows: 0 }
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {

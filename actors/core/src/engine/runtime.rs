@@ -1,16 +1,17 @@
 //! What all statements share: the open store, catalog snapshot, DataFusion's state, threads.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_live::{LiveHub, LiveIndex};
 use kalamdb_store::codec::meta::DatabaseId;
-use kalamdb_store::{BackendRegistry, IfMissing, Pin, Snapshot, StoreError, catalog, location};
+use kalamdb_store::{BackendRegistry, IfMissing, Pin, PublishWatch, Snapshot, StoreError, catalog, location};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
@@ -51,6 +52,10 @@ pub(crate) struct Runtime {
     refusing: AtomicBool,
     /// Held by whoever opens the store again.
     reopening: AsyncMutex<()>,
+    /// Told of every published statement and of every catalog.
+    live: Arc<LiveIndex>,
+    /// Where live queries are, for who shows them.
+    live_hub: OnceLock<Weak<LiveHub>>,
     statement_handle: Handle,
     statement_threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -85,6 +90,8 @@ impl Runtime {
             .build()
             .map_err(Error::internal)?;
         let statement_handle = statement_threads.handle().clone();
+        let live: Arc<LiveIndex> = Arc::default();
+        store.committer.watch_published(Arc::clone(&live) as Arc<dyn PublishWatch>);
         store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         Ok(Self {
@@ -101,6 +108,8 @@ impl Runtime {
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
             reopening: AsyncMutex::default(),
+            live,
+            live_hub: OnceLock::new(),
             statement_handle,
             statement_threads: Mutex::new(Some(statement_threads)),
         })
@@ -164,6 +173,7 @@ impl Runtime {
         };
         let snapshot = CatalogSnapshot::from_data(data);
         self.segments.boundaries().set(store.shared.as_ref());
+        store.committer.watch_published(Arc::clone(&self.live) as Arc<dyn PublishWatch>);
         let _changing = self.changing_catalog();
         // Before the store: nothing is written by the new one to where a storage was by the old one.
         self.segments.adopt(&snapshot.storages);
@@ -226,12 +236,28 @@ impl Runtime {
         // First: a table that is made in a new storage finds it.
         self.segments.adopt(&snapshot.storages);
         self.catalog.store(Arc::new(snapshot));
+        self.live.catalog_changed();
     }
 
     /// Reads the catalog anew from the backend. For the `CatalogActor` only.
     pub(crate) async fn reload_catalog(&self) -> Result<()> {
         self.swap_catalog(CatalogSnapshot::from_data(catalog::load(self.store().backend.as_ref()).await?));
         Ok(())
+    }
+
+    /// Who follows change logs.
+    pub(crate) fn live_index(&self) -> &Arc<LiveIndex> {
+        &self.live
+    }
+
+    /// The live queries, once the tree has begun with them.
+    pub(crate) fn live_hub(&self) -> Option<Arc<LiveHub>> {
+        self.live_hub.get().and_then(Weak::upgrade)
+    }
+
+    /// For the tree, once.
+    pub(crate) fn set_live_hub(&self, hub: &Arc<LiveHub>) {
+        let _ = self.live_hub.set(Arc::downgrade(hub));
     }
 
     pub(crate) fn state(&self) -> &SessionState {
@@ -295,8 +321,14 @@ impl Runtime {
             Ok(Err(error)) => report.warnings.push(format!("closing the storage backend: {error}")),
             Err(_) => report.warnings.push("the storage backend was not closed in time".to_owned()),
         }
-        if let Some(threads) = self.statement_threads.lock().take() {
-            threads.shutdown_background();
+        let threads = self.statement_threads.lock().take();
+        if let Some(threads) = threads {
+            // Joined and not left to themselves: glibc's `pthread_detach` of a thread that is just ending may read what is
+            // no longer mapped (its bug 19951), and that ends the process.
+            let joined = tokio::task::spawn_blocking(move || threads.shutdown_timeout(LEAST_CLOSE)).await;
+            if let Err(error) = joined {
+                report.warnings.push(format!("the threads for statements: {error}"));
+            }
         }
     }
 }

@@ -123,12 +123,18 @@ impl Scope {
 
     /// A scope with time until `deadline`; `statement` is what it is for.
     pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement, deadline: Instant) -> Self {
+        let is_heavy = statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES;
+        Self { is_heavy, ..Self::light(runtime, caller, deadline) }
+    }
+
+    /// A scope for what was parsed before, or is small.
+    pub(crate) fn light(runtime: &Arc<Runtime>, caller: &Caller, deadline: Instant) -> Self {
         Self {
             runtime: Arc::clone(runtime),
             identity: caller.identity.clone(),
             header_user: caller.header_user.clone(),
             namespace: caller.namespace.clone(),
-            is_heavy: statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES,
+            is_heavy: false,
             results: Arc::clone(&caller.results),
             limits: Limits { deadline, cancel: caller.cancel.clone() },
         }

@@ -257,6 +257,7 @@ impl CatalogState {
         let definition = TableDefinition { id, name: name.clone(), table_type, schema, options, created_at: now };
         let mut batch = Batch::new();
         records::put_table(&mut batch, &definition, snapshot.next_table_id, now);
+        records::put_birth(&mut batch, id, self.runtime.store().committer.take_number().await?);
         snapshot.tables.put(Arc::new(TableEntry::new(definition, Default::default())));
         self.publish_new(batch, snapshot).await?;
         Ok(format!("{table_type} table '{name}' created"))

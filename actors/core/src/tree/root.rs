@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kalamdb_commons::{Error, Result};
+use kalamdb_live::{LiveArgs, LiveHub, LiveSupervisor};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -28,6 +29,7 @@ use super::sessions::{SessionIndex, SessionSupervisor, SessionsArgs, SessionsCli
 use super::slot::Slot;
 use super::{Clients, TreeArgs};
 use crate::engine::Runtime;
+use crate::live::EngineSource;
 use crate::task::spawn_on;
 
 pub(super) use client::RootClient;
@@ -44,17 +46,19 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Kind {
     Catalog,
     Flushes,
+    Live,
     Sessions,
     Housekeeper,
 }
 
-const START_ORDER: [Kind; 4] = [Kind::Catalog, Kind::Flushes, Kind::Sessions, Kind::Housekeeper];
+const START_ORDER: [Kind; 5] = [Kind::Catalog, Kind::Flushes, Kind::Live, Kind::Sessions, Kind::Housekeeper];
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Catalog => "CatalogActor",
             Self::Flushes => "FlushCoordinator",
+            Self::Live => "LiveSupervisor",
             Self::Sessions => "SessionSupervisor",
             Self::Housekeeper => "Housekeeper",
         }
@@ -68,6 +72,7 @@ pub(super) struct Shared {
     pub(super) catalog: Arc<Slot<CatalogMsg>>,
     pub(super) flushes: Arc<Slot<FlushMsg>>,
     pub(super) flush_status: Arc<FlushStatus>,
+    pub(super) live: Arc<LiveHub>,
     pub(super) sessions: Arc<Slot<SessionsMsg>>,
     pub(super) housekeeper: Arc<Slot<HousekeeperMsg>>,
     index: Arc<SessionIndex>,
@@ -109,6 +114,13 @@ pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
     let flushes = Arc::new(Slot::new(gauges(Kind::Flushes.name())));
     let flush_status: Arc<FlushStatus> = Arc::default();
     let flush_client = FlushClient::new(Arc::clone(&flushes), Arc::clone(&flush_status));
+    let live = LiveHub::new(
+        Arc::new(EngineSource::new(Arc::clone(&runtime))),
+        runtime.settings().live.clone(),
+        Arc::new(Slot::new(gauges(Kind::Live.name()))),
+        Arc::clone(runtime.live_index()),
+    );
+    runtime.set_live_hub(&live);
     let shared = Arc::new(Shared {
         admission: Arc::new(Admission::new(
             Arc::clone(&runtime),
@@ -119,6 +131,7 @@ pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
         catalog,
         flushes,
         flush_status,
+        live,
         sessions: Arc::new(Slot::new(gauges(Kind::Sessions.name()))),
         housekeeper: Arc::new(Slot::new(gauges(Kind::Housekeeper.name()))),
         index: Arc::default(),
@@ -214,6 +227,12 @@ impl RootState {
                 shared.flushes.fill(actor.clone());
                 actor.get_id()
             }
+            Kind::Live => {
+                let args = LiveArgs { hub: Arc::clone(&shared.live), faults: shared.faults.clone() };
+                let (actor, _) = Actor::spawn_linked(None, LiveSupervisor, args, supervisor).await?;
+                shared.live.supervisor().fill(actor.clone());
+                actor.get_id()
+            }
             Kind::Sessions => {
                 let args = SessionsArgs {
                     admission: Arc::clone(&shared.admission),
@@ -247,6 +266,7 @@ impl RootState {
         match kind {
             Kind::Catalog => self.shared.catalog.clear(why),
             Kind::Flushes => self.shared.flushes.clear(why),
+            Kind::Live => self.shared.live.supervisor().clear(why),
             Kind::Sessions => self.shared.sessions.clear(why),
             Kind::Housekeeper => self.shared.housekeeper.clear(why),
         }
@@ -301,6 +321,7 @@ impl RootState {
         match kind {
             Kind::Catalog => self.shared.catalog.gauges(),
             Kind::Flushes => self.shared.flushes.gauges(),
+            Kind::Live => self.shared.live.supervisor().gauges(),
             Kind::Sessions => self.shared.sessions.gauges(),
             Kind::Housekeeper => self.shared.housekeeper.gauges(),
         }

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use kalamdb_commons::{Error, ErrorCode, Result, UserId};
+use kalamdb_live::supervision::failures::UserFailures;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
 use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::failures::UserFailures;
 use super::faults::Faults;
 use super::gauges::{Gauges, Mail, Named, cause};
 use super::session::{SessionActor, SessionArgs, SessionHandle, SessionShared};

@@ -171,6 +171,22 @@ record!(
     }
 );
 
+/// A number of the sequence that was taken when a table was made: nothing of the table is older, and no number that
+/// anybody was told before belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableBorn(
+    /// It.
+    pub Seq,
+);
+
+record!(
+    TableBorn,
+    "table born",
+    format 1,
+    |value, out| { out.extend_from_slice(&value.0.0.to_le_bytes()) },
+    |reader| Self(reader.seq()?)
+);
+
 /// The id that the next table gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextTableId(

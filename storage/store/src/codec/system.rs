@@ -5,7 +5,7 @@
 //! | `meta/format`, `meta/database`, `meta/home`, `meta/shared`, `meta/local`, `meta/seq`, `meta/table` | [`super::meta`] |
 //! | `namespace/`name, `table/`id, `schema/`id version, `storage/`name, `user/`id, `job/`id | [`super::catalog`] |
 //! | `pending/`table generation number, `garbage/`generation segment | [`super::files`] |
-//! | `lease/`table, `due/`table | [`super::meta`] |
+//! | `lease/`table, `due/`table, `born/`table | [`super::meta`] |
 //!
 //! Ids and generations are big-endian, so that records of one name lie in their order.
 
@@ -26,6 +26,7 @@ const PENDING: &str = "pending/";
 const GARBAGE: &str = "garbage/";
 const LEASE: &str = "lease/";
 const DUE: &str = "due/";
+const BORN: &str = "born/";
 
 fn key(name: &str, parts: &[&[u8]]) -> Bytes {
     let mut key = name.as_bytes().to_vec();
@@ -227,6 +228,12 @@ pub fn split_garbage_key(bytes: &[u8]) -> Result<(u64, u128), StoreError> {
         Some((generation, Ok(segment))) => Ok((u64::from_be_bytes(generation), u128::from_be_bytes(segment))),
         Some((_, Err(_))) | None => Err(corrupted("garbage key", "not a generation and a segment")),
     }
+}
+
+/// When a table was made: [`TableBorn`](super::meta::TableBorn).
+#[must_use]
+pub fn table_born(table: TableId) -> Bytes {
+    key(BORN, &[&table.0.to_be_bytes()])
 }
 
 /// A table's flush lease.

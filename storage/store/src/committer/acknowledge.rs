@@ -5,20 +5,32 @@
 //! another, or the order: an entry whose client is gone is published all the same.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kalamdb_commons::{Error, Result, Seq};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Ticket, unavailable};
+use super::{PartitionId, Ticket, unavailable};
+
+/// Who is told of published statements whose changes are in a change log. Called in `_seq` order, with locks held: it
+/// returns at once, and takes none that is held over a commit.
+pub trait PublishWatch: Send + Sync + fmt::Debug {
+    /// A statement of the partition is published.
+    fn published(&self, partition: &PartitionId);
+}
 
 /// A statement that is in the log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) ticket: Ticket,
     /// The `_seq` of its last change; none for one of the catalog.
     pub(super) last_seq: Option<Seq>,
+    /// Whose change log it has an entry in.
+    pub(super) logged: Option<PartitionId>,
 }
 
 /// The committer's answer to a written statement, that may still be on its way.
@@ -59,6 +71,7 @@ struct Waiting {
 pub(super) struct Queue {
     waiting: Mutex<Line>,
     published: AtomicU64,
+    watch: OnceLock<Arc<dyn PublishWatch>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +84,7 @@ struct Line {
 impl Queue {
     /// `next` is the first number that will be given: whatever came before is published.
     pub(super) fn new(next: Seq) -> Self {
-        Self { waiting: Mutex::default(), published: AtomicU64::new(next.0.saturating_sub(1)) }
+        Self { waiting: Mutex::default(), published: AtomicU64::new(next.0.saturating_sub(1)), watch: OnceLock::new() }
     }
 
     pub(super) fn published(&self) -> Seq {
@@ -92,7 +105,7 @@ impl Queue {
 
     /// A statement that waits for nothing more. With the writer's lock held.
     pub(super) fn publish(&self, written: Written) -> Acknowledgement {
-        self.tell(written.last_seq);
+        self.tell(&written);
         Acknowledgement(State::Given)
     }
 
@@ -101,7 +114,7 @@ impl Queue {
         let mut line = self.waiting.lock();
         while line.entries.front().is_some_and(|entry| entry.written.ticket <= ticket) {
             if let Some(Waiting { written, answer }) = line.entries.pop_front() {
-                self.tell(written.last_seq);
+                self.tell(&written);
                 // Nobody may be waiting any more.
                 let _ = answer.send(Ok(()));
             }
@@ -117,9 +130,17 @@ impl Queue {
         }
     }
 
-    fn tell(&self, last_seq: Option<Seq>) {
-        let Some(last_seq) = last_seq else { return };
+    /// From now on `watch` is told; only the first call counts.
+    pub(super) fn watch(&self, watch: Arc<dyn PublishWatch>) {
+        let _ = self.watch.set(watch);
+    }
+
+    fn tell(&self, written: &Written) {
+        let Some(last_seq) = written.last_seq else { return };
         debug_assert!(self.published() < last_seq, "CM-5: published in _seq order");
         self.published.store(last_seq.0, Ordering::Release);
+        if let (Some(partition), Some(watch)) = (&written.logged, self.watch.get()) {
+            watch.published(partition);
+        }
     }
 }

@@ -61,7 +61,9 @@ impl PartitionGuard<'_> {
             committer.unsynced.lock().insert(self.partition.clone(), ticket);
         }
         self.stripe.records.forget(&self.partition);
-        let acknowledgement = committer.write(batch, Written { ticket, last_seq: seqs.last().copied() }).await?;
+        let logged = changes.log.then(|| self.partition.clone());
+        let written = Written { ticket, last_seq: seqs.last().copied(), logged };
+        let acknowledgement = committer.write(batch, written).await?;
         self.stripe.records.put(&self.partition, record);
         let change = TotalsChange::between(&before, &record).marked(premises.marking.marked);
         if self.table.apply(change) == Threshold::Crossed {

@@ -13,9 +13,9 @@ use super::super::functions::{new_ulid, new_uuid_v7};
 use super::super::params::Params;
 use super::super::query::{plan, run};
 use super::super::rewrite::expose_system_columns;
+use super::super::template::{item, select};
 use super::super::values::{array_to_values, literal_to_value, text_to_value, value_to_scalar};
 use super::Target;
-use super::template::{item, select};
 
 /// Expressions evaluated in one SELECT: planning costs more than linearly.
 const EXPRESSIONS_PER_SELECT: usize = 256;

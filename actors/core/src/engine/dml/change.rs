@@ -12,10 +12,10 @@ use kalamdb_store::{RowChange, committer};
 use super::super::context::Action;
 use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
 use super::super::scope::still_wanted;
+use super::super::template::{column, item, select, table_name};
 use super::super::values::array_to_values;
 use super::cells::{batches, check_not_null, constant, for_each_row, writable};
 use super::stored::fetch;
-use super::template::{column, item, select, table_name};
 use super::{Dml, Prepared, Target};
 use crate::catalog::TableEntry;
 

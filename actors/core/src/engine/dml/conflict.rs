@@ -11,12 +11,12 @@ use kalamdb_sql::{ColumnType, Insert, OnConflict, OnConflictAction, Row, Value, 
 use kalamdb_store::RowChange;
 use kalamdb_store::codec::keys::encode_primary_key;
 
+use super::super::template::{column, item, quoted, select};
 use super::super::values::array_to_values;
 use super::cells::{batches, check_not_null, constant, for_each_row, writable};
 use super::insert::key_of;
 use super::returning::{ChangedRows, changed_rows_as, declared_columns};
 use super::stored::{StoredRow, fetch};
-use super::template::{column, item, quoted, select};
 use super::{Prepared, Target};
 use crate::engine::rewrite::expose_system_columns;
 use crate::engine::rows::RowColumn;

@@ -10,7 +10,7 @@ use kalamdb_wire::StatementResult;
 use super::super::query;
 use super::super::rewrite::ExposedColumns;
 use super::super::rows::{RowColumn, table_of};
-use super::template::{quoted, select};
+use super::super::template::{quoted, select};
 use super::{Dml, Target};
 
 /// The table of changed rows in a plan. No table of a user can have this name.

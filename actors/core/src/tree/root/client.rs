@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kalamdb_live::LiveHub;
 use kalamdb_wire::ActorNode;
 use ractor::ActorRef;
 
@@ -41,6 +42,7 @@ impl RootClient {
         takes_messages(self.actor.get_status())
             && shared.catalog.is_running()
             && shared.flushes.is_running()
+            && shared.live.supervisor().is_running()
             && shared.sessions.is_running()
             && shared.housekeeper.is_running()
     }
@@ -71,13 +73,23 @@ impl RootClient {
         let (nodes, total) = shared.flush_status.nodes(if depth > 1 { limit } else { 0 }, name_of);
         flushes.children = nodes;
         flushes.children_total = Some(total);
+        let supervisor = shared.live.supervisor();
+        let mut live = supervisor.gauges().node("live", supervisor.status());
+        let (nodes, total) = shared.live.nodes(if depth > 1 { limit } else { 0 });
+        live.children = nodes;
+        live.children_total = Some(total);
         root.children = vec![
             shared.catalog.gauges().node("catalog", shared.catalog.status()),
             flushes,
+            live,
             sessions,
             shared.housekeeper.gauges().node("housekeeper", shared.housekeeper.status()),
         ];
         root
+    }
+
+    pub(in crate::tree) fn live(&self) -> &Arc<LiveHub> {
+        &self.shared.live
     }
 
     /// Stop order, steps 2, 4 and 5 of the table: running statements, flushes, then the actors, children first.
@@ -103,6 +115,7 @@ impl RootClient {
         drain(shared.housekeeper.get(), "housekeeper", deadline, report).await;
         drain(shared.flushes.get(), "flushes", deadline, report).await;
         drain(shared.sessions.get(), "sessions", deadline, report).await;
+        drain(shared.live.supervisor().get(), "live", deadline, report).await;
         drain(shared.catalog.get(), "catalog", deadline, report).await;
         drain(Some(self.actor.clone()), "root", deadline, report).await;
     }

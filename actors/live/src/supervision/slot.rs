@@ -16,14 +16,14 @@ const RESTART_WAIT: Duration = Duration::from_secs(5);
 
 /// See the module. Its writer is the actor's supervisor.
 #[derive(Debug)]
-pub(super) struct Slot<M: Message> {
+pub struct Slot<M: Message> {
     actor: watch::Sender<Option<ActorRef<Mail<M>>>>,
     gauges: Arc<Gauges>,
 }
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
+pub enum Lost {
     /// The actor was not there, and did not come back in time.
     Absent,
     /// The actor ended with the question in its mailbox or in work.
@@ -33,33 +33,43 @@ pub(super) enum Lost {
 }
 
 impl<M: Message + Named> Slot<M> {
-    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new(gauges: Arc<Gauges>) -> Self {
         Self { actor: watch::Sender::new(None), gauges }
     }
 
-    pub(super) fn fill(&self, actor: ActorRef<Mail<M>>) {
+    /// The actor is there.
+    pub fn fill(&self, actor: ActorRef<Mail<M>>) {
         self.actor.send_replace(Some(actor));
     }
 
     /// The actor was lost, and why.
-    pub(super) fn clear(&self, why: &str) {
+    pub fn clear(&self, why: &str) {
         self.gauges.lost(why);
         self.actor.send_replace(None);
     }
 
-    pub(super) fn gauges(&self) -> &Arc<Gauges> {
+    /// The counters of whatever actor is in it.
+    pub fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
     }
 
-    pub(super) fn get(&self) -> Option<ActorRef<Mail<M>>> {
+    /// The actor, if it is there.
+    #[must_use]
+    pub fn get(&self) -> Option<ActorRef<Mail<M>>> {
         self.actor.borrow().clone()
     }
 
-    pub(super) fn status(&self) -> Option<ActorStatus> {
+    /// How the actor is.
+    #[must_use]
+    pub fn status(&self) -> Option<ActorStatus> {
         self.actor.borrow().as_ref().map(|actor| actor.get_status())
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    /// Whether it takes messages.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
         self.status().is_some_and(takes_messages)
     }
 
@@ -76,7 +86,7 @@ impl<M: Message + Named> Slot<M> {
     }
 
     /// Sends a message that nobody waits for; lost if the actor is not there.
-    pub(super) fn cast(&self, message: M) {
+    pub fn cast(&self, message: M) {
         let Some(actor) = self.get() else { return };
         // What cannot be sent counts no longer as waiting once it is dropped.
         let _ = actor.send_message(Mail::new(&self.gauges, message));
@@ -86,7 +96,7 @@ impl<M: Message + Named> Slot<M> {
     ///
     /// # Errors
     /// [`Lost::Absent`]: the actor never had the question; otherwise it may have begun with it.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub async fn ask<T: Send + 'static>(
         &self,
         make: impl FnOnce(RpcReplyPort<T>) -> M,
         limit: Duration,
@@ -106,17 +116,19 @@ impl<M: Message + Named> Slot<M> {
 
 /// Waits until an actor that has dropped a message is gone. While it goes down it still takes messages, and drops them,
 /// too: whoever asks again at once may ask the same one.
-pub(super) async fn gone<M: Message>(actor: &ActorRef<M>) {
+pub async fn gone<M: Message>(actor: &ActorRef<M>) {
     // One that hangs in its end is none to wait for.
     let _ = actor.wait(Some(RESTART_WAIT)).await;
 }
 
 /// Whether an actor with this status takes messages: also one that is still coming up.
-pub(super) fn takes_messages(status: ActorStatus) -> bool {
+#[must_use]
+pub fn takes_messages(status: ActorStatus) -> bool {
     status < ActorStatus::Draining
 }
 
 /// The answer to a request that found a part of the tree missing; nothing of it has begun.
-pub(super) fn restarting() -> Error {
+#[must_use]
+pub fn restarting() -> Error {
     Error::new(ErrorCode::Overloaded, "a part of the server is being restarted: try again")
 }

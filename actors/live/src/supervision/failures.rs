@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use super::budget::RestartBudget;
 
 /// A user whose session fails so often within [`WINDOW`] is refused for [`REFUSAL`].
-pub(super) const FAILURES: usize = 5;
+pub const FAILURES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
-pub(super) const REFUSAL: Duration = Duration::from_secs(60);
+/// How long that is.
+pub const REFUSAL: Duration = Duration::from_secs(60);
 /// Users that are remembered at most.
 const MOST_USERS: usize = 10_000;
 
@@ -34,7 +35,7 @@ impl Failures {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct UserFailures {
+pub struct UserFailures {
     users: HashMap<UserId, Failures>,
     most: usize,
 }
@@ -47,7 +48,7 @@ impl Default for UserFailures {
 
 impl UserFailures {
     /// A session of the user failed.
-    pub(super) fn record(&mut self, user: UserId, last_error: String, now: Instant) {
+    pub fn record(&mut self, user: UserId, last_error: String, now: Instant) {
         if self.users.len() >= self.most && !self.users.contains_key(&user) {
             self.make_room(now);
         }
@@ -68,18 +69,20 @@ impl UserFailures {
     }
 
     /// How much longer the user is refused, if it is.
-    pub(super) fn refusal(&self, user: &UserId, now: Instant) -> Option<Duration> {
+    #[must_use]
+    pub fn refusal(&self, user: &UserId, now: Instant) -> Option<Duration> {
         let until = self.users.get(user)?.refused_until?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// How often the user's sessions failed, as far as is remembered, and why the last did.
-    pub(super) fn history(&self, user: &UserId) -> (u64, Option<String>) {
+    #[must_use]
+    pub fn history(&self, user: &UserId) -> (u64, Option<String>) {
         self.users.get(user).map_or((0, None), |failures| (failures.count, Some(failures.last_error.clone())))
     }
 
     /// Forgets what is past.
-    pub(super) fn forget(&mut self, now: Instant) {
+    pub fn forget(&mut self, now: Instant) {
         self.users.retain(|_, failures| !failures.is_past(now));
     }
 

@@ -1,26 +1,30 @@
 //! Where tests make an actor fail: at the start of `pre_start`, of every message and of every supervision event,
 //! and at named places between.
 //!
-//! Only this crate's own unit tests can arm a fault. In every other build [`Faults`] is an empty value and its
-//! methods do nothing, so a program holds no trace of it.
+//! A fault can be armed only where the tests of the actors' crates are built (feature `faults`). In every other build
+//! [`Faults`] is an empty value and its methods do nothing, so a program holds no trace of it.
 
-#[cfg(not(test))]
-pub(super) use unarmed::Faults;
+#[cfg(not(any(test, feature = "faults")))]
+pub use unarmed::Faults;
 
-#[cfg(test)]
-pub(super) use armed::{Fault, Faults};
+#[cfg(any(test, feature = "faults"))]
+pub use armed::{Fault, Faults};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "faults")))]
 mod unarmed {
     use ractor::{ActorProcessingErr, ActorRef, Message};
 
     /// See the module.
     #[derive(Debug, Clone, Default)]
-    pub(in crate::tree) struct Faults {}
+    pub struct Faults {}
 
     impl Faults {
+        /// An actor comes to a moment; nothing happens.
+        ///
+        /// # Errors
+        /// None.
         #[inline]
-        pub(in crate::tree) async fn reached<M: Message>(
+        pub async fn reached<M: Message>(
             &self,
             _kind: &'static str,
             _moment: &'static str,
@@ -29,12 +33,13 @@ mod unarmed {
             Ok(())
         }
 
+        /// A task comes to a moment; nothing happens.
         #[inline]
-        pub(in crate::tree) fn passed(&self, _kind: &'static str, _moment: &'static str) {}
+        pub fn passed(&self, _kind: &'static str, _moment: &'static str) {}
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "faults"))]
 mod armed {
     use std::sync::Arc;
 
@@ -43,7 +48,7 @@ mod armed {
 
     /// What happens to an actor.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(in crate::tree) enum Fault {
+    pub enum Fault {
         /// Its handler panics before it did anything.
         Panic,
         /// Its handler ends with an error.
@@ -55,7 +60,8 @@ mod armed {
     }
 
     impl Fault {
-        pub(in crate::tree) const ALL: [Self; 4] = [Self::Panic, Self::Fail, Self::Kill, Self::KillMidway];
+        /// Each of them.
+        pub const ALL: [Self; 4] = [Self::Panic, Self::Fail, Self::Kill, Self::KillMidway];
     }
 
     #[derive(Debug)]
@@ -75,24 +81,21 @@ mod armed {
 
     /// See the module. All clones are one.
     #[derive(Debug, Clone, Default)]
-    pub(in crate::tree) struct Faults(Arc<Mutex<Plan>>);
+    pub struct Faults(Arc<Mutex<Plan>>);
 
     impl Faults {
         /// Arms a fault: the first `skip` times that an actor of this kind comes to the moment nothing happens,
         /// the next `times` times the fault does.
-        pub(in crate::tree) fn arm(
-            &self,
-            kind: &'static str,
-            moment: &'static str,
-            (skip, times): (usize, usize),
-            fault: Fault,
-        ) {
+        ///
+        /// # Panics
+        /// When it would happen no time.
+        pub fn arm(&self, kind: &'static str, moment: &'static str, (skip, times): (usize, usize), fault: Fault) {
             assert!(times > 0, "a fault that never happens");
             self.0.lock().armed.push(Armed { kind, moment, skip, times, fault });
         }
 
         /// How many faults have happened.
-        pub(in crate::tree) fn fired(&self) -> usize {
+        pub fn fired(&self) -> usize {
             self.0.lock().fired
         }
 
@@ -113,7 +116,14 @@ mod armed {
             Some(fault)
         }
 
-        pub(in crate::tree) async fn reached<M: Message>(
+        /// An actor comes to a moment.
+        ///
+        /// # Errors
+        /// Where one was armed.
+        ///
+        /// # Panics
+        /// Where that was armed.
+        pub async fn reached<M: Message>(
             &self,
             kind: &'static str,
             moment: &'static str,
@@ -135,7 +145,10 @@ mod armed {
         }
 
         /// For places in a task, which can only panic.
-        pub(in crate::tree) fn passed(&self, kind: &'static str, moment: &'static str) {
+        ///
+        /// # Panics
+        /// Where that was armed.
+        pub fn passed(&self, kind: &'static str, moment: &'static str) {
             if let Some(fault) = self.next(kind, moment) {
                 assert_eq!(fault, Fault::Panic, "a task can only panic");
                 panic!("a fault of the test: {kind} at {moment}");

@@ -13,7 +13,7 @@ use super::faults::Faults;
 
 /// One actor's counters. They outlive restarts, and belong to the actor's place in the tree.
 #[derive(Debug)]
-pub(super) struct Gauges {
+pub struct Gauges {
     kind: &'static str,
     queued: AtomicU64,
     handled: AtomicU64,
@@ -24,7 +24,9 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    pub(super) fn new(kind: &'static str, faults: Faults) -> Arc<Self> {
+    /// Those of an actor of this kind, from 0.
+    #[must_use]
+    pub fn new(kind: &'static str, faults: Faults) -> Arc<Self> {
         Arc::new(Self {
             kind,
             queued: AtomicU64::new(0),
@@ -40,7 +42,7 @@ impl Gauges {
     ///
     /// # Errors
     /// Where a test says so.
-    pub(super) async fn starting<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
+    pub async fn starting<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
         self.faults.reached(self.kind, "start", myself).await
     }
 
@@ -48,44 +50,45 @@ impl Gauges {
     ///
     /// # Errors
     /// Where a test says so.
-    pub(super) async fn hears<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
+    pub async fn hears<M: Message>(&self, myself: &ActorRef<M>) -> Result<(), ActorProcessingErr> {
         self.faults.reached(self.kind, "event", myself).await
     }
 
     /// A place in the actor's work, by name, where a test may want it to fail.
-    pub(super) fn passes(&self, moment: &'static str) {
+    pub fn passes(&self, moment: &'static str) {
         self.faults.passed(self.kind, moment);
     }
 
     /// It was lost, and why; see [`cause`].
-    pub(super) fn lost(&self, why: impl Into<String>) {
+    pub fn lost(&self, why: impl Into<String>) {
         *self.last_error.lock() = Some(why.into());
     }
 
     /// It was started again.
-    pub(super) fn restarted(&self) {
+    pub fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
         *self.started.lock() = Instant::now();
     }
 
     /// What an earlier actor in this place left to be told.
-    pub(super) fn inherit(&self, restarts: u64, last_error: Option<String>) {
+    pub fn inherit(&self, restarts: u64, last_error: Option<String>) {
         self.restarts.store(restarts, Ordering::Relaxed);
         *self.last_error.lock() = last_error;
     }
 
     /// Something was done for the actor that needed no message.
-    pub(super) fn handled_without_mail(&self) {
+    pub fn handled_without_mail(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Messages that wait in its mailbox.
-    pub(super) fn depth(&self) -> u64 {
+    #[must_use]
+    pub fn depth(&self) -> u64 {
         self.queued.load(Ordering::Acquire)
     }
 
     /// The actor as the status page shows it, without children.
-    pub(super) fn node(&self, name: impl Into<String>, status: Option<ActorStatus>) -> ActorNode {
+    pub fn node(&self, name: impl Into<String>, status: Option<ActorStatus>) -> ActorNode {
         ActorNode {
             name: name.into(),
             kind: self.kind.to_owned(),
@@ -103,19 +106,20 @@ impl Gauges {
 /// A message in a mailbox. It counts as waiting for as long as it is there, also when the actor is lost and its
 /// mailbox with it.
 #[derive(Debug)]
-pub(super) struct Mail<M> {
+pub struct Mail<M> {
     message: M,
     queued: Queued,
 }
 
 /// The name of a message, for tests that let an actor fail at one.
-pub(super) trait Named {
+pub trait Named {
+    /// It.
     fn name(&self) -> &'static str;
 }
 
 impl<M: Named> Mail<M> {
     /// A message to the actor with these gauges.
-    pub(super) fn new(gauges: &Arc<Gauges>, message: M) -> Self {
+    pub fn new(gauges: &Arc<Gauges>, message: M) -> Self {
         gauges.queued.fetch_add(1, Ordering::AcqRel);
         Self { message, queued: Queued(Arc::clone(gauges)) }
     }
@@ -124,7 +128,7 @@ impl<M: Named> Mail<M> {
     ///
     /// # Errors
     /// Where a test says so.
-    pub(super) async fn open<A: Message>(self, myself: &ActorRef<A>) -> Result<M, ActorProcessingErr> {
+    pub async fn open<A: Message>(self, myself: &ActorRef<A>) -> Result<M, ActorProcessingErr> {
         let Self { message, queued } = self;
         let gauges = Arc::clone(&queued.0);
         drop(queued);
@@ -134,7 +138,7 @@ impl<M: Named> Mail<M> {
     }
 
     /// The message of mail that could not be sent.
-    pub(super) fn returned(self) -> M {
+    pub fn returned(self) -> M {
         self.message
     }
 }
@@ -150,7 +154,8 @@ impl Drop for Queued {
 }
 
 /// Why an actor was lost, in words for the status page. A panic's text may hold rows, so it stays in the log.
-pub(super) fn cause(error: &ActorProcessingErr) -> String {
+#[must_use]
+pub fn cause(error: &ActorProcessingErr) -> String {
     match error.downcast_ref::<Error>() {
         Some(error) => error.to_string(),
         None => "it failed or panicked; the server's log has the details".to_owned(),

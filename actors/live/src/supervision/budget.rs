@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// At most `restarts` in any `window`; each waits twice as long as the one before.
 #[derive(Debug, Clone)]
-pub(super) struct RestartBudget {
+pub struct RestartBudget {
     restarts: usize,
     window: Duration,
     first_delay: Duration,
@@ -15,13 +15,15 @@ pub(super) struct RestartBudget {
 }
 
 impl RestartBudget {
-    pub(super) fn new(restarts: usize, window: Duration, first_delay: Duration) -> Self {
+    /// A full one.
+    #[must_use]
+    pub fn new(restarts: usize, window: Duration, first_delay: Duration) -> Self {
         Self { restarts, window, first_delay, spent: VecDeque::new() }
     }
 
     /// Takes one restart: how long to wait before it, or none when the budget is spent. The window slides;
     /// success resets nothing.
-    pub(super) fn spend(&mut self, now: Instant) -> Option<Duration> {
+    pub fn spend(&mut self, now: Instant) -> Option<Duration> {
         while self.spent.front().is_some_and(|at| now.duration_since(*at) > self.window) {
             self.spent.pop_front();
         }
@@ -34,12 +36,14 @@ impl RestartBudget {
     }
 
     /// Whether none is left now.
-    pub(super) fn is_spent(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_spent(&self, now: Instant) -> bool {
         self.spent.iter().filter(|at| now.duration_since(**at) <= self.window).count() >= self.restarts
     }
 
     /// Whether all of it is left now.
-    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_fresh(&self, now: Instant) -> bool {
         self.spent.iter().all(|at| now.duration_since(*at) > self.window)
     }
 }

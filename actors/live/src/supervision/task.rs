@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// Runs `future` on `handle`.
-pub(crate) fn spawn_on<F>(handle: &Handle, name: &'static str, future: F) -> JoinHandle<()>
+pub fn spawn_on<F>(handle: &Handle, name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -16,7 +16,7 @@ where
 }
 
 /// Runs `future`, and logs its panic.
-pub(crate) async fn logged<F: Future<Output = ()>>(name: &'static str, future: F) {
+pub async fn logged<F: Future<Output = ()>>(name: &'static str, future: F) {
     // Everything the task owns is dropped by then, so nobody sees what the panic left half done.
     if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
         tracing::error!(task = name, error = panic_text(panic.as_ref()), "task panicked");

@@ -1,0 +1,87 @@
+//! What the engine does for live queries: compiles them, reads what they begin with, and shows rows.
+
+mod compile;
+mod format;
+mod reader;
+mod shape;
+mod snapshot;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kalamdb_commons::{Error, Result};
+use kalamdb_live::{LiveCaller, LiveQuery, LiveSnapshot, LiveSource, TableState};
+use kalamdb_store::PartitionReader;
+use kalamdb_wire::SubscribeRequest;
+
+use crate::engine::{Runtime, now_micros};
+use compile::Compiled;
+use reader::LogReader;
+
+/// Queries that are kept compiled.
+const COMPILED: usize = 10_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct EngineSource {
+    runtime: Arc<Runtime>,
+    compiled: compile::CompiledQueries,
+}
+
+impl EngineSource {
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime, compiled: compile::CompiledQueries::new(COMPILED) }
+    }
+
+    /// Runs work on a thread with the stack that parsing and planning take.
+    async fn on_statement_thread<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.runtime.statements().spawn(work).await.map_err(Error::internal)?
+    }
+}
+
+#[async_trait]
+impl LiveSource for EngineSource {
+    async fn compile(&self, caller: &LiveCaller, request: &SubscribeRequest) -> Result<LiveQuery> {
+        let asked = compile::Asked::new(caller, request)?;
+        if let Some(known) = self.compiled.get(&asked) {
+            // The plan is saved, the checks are not.
+            if let Some(query) = compile::query_of(&self.runtime, &asked, &known).await? {
+                return Ok(query);
+            }
+        }
+        let (runtime, again) = (Arc::clone(&self.runtime), asked.clone());
+        let compiled: Arc<Compiled> =
+            self.on_statement_thread(async move { compile::compile(&runtime, &again).await.map(Arc::new) }).await?;
+        self.compiled.put(&asked, &compiled);
+        compile::query_of(&self.runtime, &asked, &compiled).await?.ok_or_else(|| {
+            Error::new(kalamdb_commons::ErrorCode::Conflict, "the table was changed meanwhile: try again")
+        })
+    }
+
+    async fn last_rows(
+        &self,
+        caller: &LiveCaller,
+        request: &SubscribeRequest,
+        query: &LiveQuery,
+        count: u64,
+    ) -> Result<LiveSnapshot> {
+        let asked = compile::Asked::new(caller, request)?;
+        let (runtime, partition) = (Arc::clone(&self.runtime), query.partition.clone());
+        self.on_statement_thread(async move { snapshot::last_rows(&runtime, &asked, &partition, count).await }).await
+    }
+
+    fn reader(&self, query: &LiveQuery) -> Arc<dyn PartitionReader> {
+        Arc::new(LogReader::new(Arc::clone(&self.runtime), query.partition.clone()))
+    }
+
+    fn table_state(&self, query: &LiveQuery) -> TableState {
+        compile::table_state(&self.runtime, query)
+    }
+
+    fn now(&self) -> i64 {
+        now_micros()
+    }
+}

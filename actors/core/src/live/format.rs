@@ -1,0 +1,87 @@
+//! Stored rows of a table as a compiled query reads them, and results as JSON.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use kalamdb_commons::{Error, Result, TableId};
+use kalamdb_live::RowFormat;
+use kalamdb_wire::JsonRows;
+use parking_lot::Mutex;
+
+use crate::catalog::TableEntry;
+use crate::engine::{RowDecoder, RowJson, Runtime, ScanColumn, Tombstones, from_datafusion};
+
+/// See the module.
+pub(super) struct TableFormat {
+    runtime: Arc<Runtime>,
+    table: TableId,
+    /// What is decoded.
+    columns: Vec<ScanColumn>,
+    schema: SchemaRef,
+    /// Where among them the key's columns are.
+    keys: Vec<usize>,
+    rows: RowJson,
+    /// For the table's entry as it was when this was used last: its options may change while its columns stay.
+    decoder: Mutex<Option<(Arc<TableEntry>, RowDecoder)>>,
+}
+
+impl fmt::Debug for TableFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableFormat")
+            .field("table", &self.table)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a format is made of.
+#[derive(Debug)]
+pub(super) struct FormatArgs {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) table: TableId,
+    pub(super) columns: Vec<ScanColumn>,
+    pub(super) schema: SchemaRef,
+    pub(super) keys: Vec<usize>,
+    /// Of the query's result.
+    pub(super) result: SchemaRef,
+}
+
+impl TableFormat {
+    pub(super) fn new(args: FormatArgs) -> Self {
+        let FormatArgs { runtime, table, columns, schema, keys, result } = args;
+        Self { runtime, table, columns, schema, keys, rows: RowJson::new(&result), decoder: Mutex::default() }
+    }
+}
+
+impl RowFormat for TableFormat {
+    fn decode(&self, rows: &[(&[u8], &[u8])]) -> Result<RecordBatch> {
+        let catalog = self.runtime.catalog();
+        let entry =
+            catalog.table_of(self.table).ok_or_else(|| Error::internal("a live query of a table that is gone"))?;
+        let mut decoder = self.decoder.lock();
+        let decoder = match &mut *decoder {
+            Some((known, decoder)) if Arc::ptr_eq(known, entry) => decoder,
+            place => {
+                let (columns, schema) = (self.columns.clone(), Arc::clone(&self.schema));
+                let decoder = RowDecoder::new(Arc::clone(entry), columns, schema, Tombstones::All);
+                &mut place.insert((Arc::clone(entry), decoder)).1
+            }
+        };
+        decoder.decode(rows.iter().copied(), usize::MAX)
+    }
+
+    fn write_keys(&self, rows: &RecordBatch, out: &mut JsonRows) -> Result<()> {
+        RowJson::write_keys(rows, &self.keys, out)
+    }
+
+    fn write_rows(&self, rows: &RecordBatch, out: &mut JsonRows) -> Result<()> {
+        self.rows.write(rows, out)
+    }
+
+    fn error(&self, error: DataFusionError) -> Error {
+        from_datafusion(error)
+    }
+}
