@@ -30,9 +30,7 @@ impl Authenticator {
             (Some(value), None, _) => self.claim(bearer_token(value)?).map(Handshake::Token),
             (Some(_), Some(_), _) => Err(unauthorized("there is more than one Authorization header")),
             (None, _, Some(token)) => self.claim(token).map(Handshake::Token),
-            (None, _, None) => {
-                Ok(self.without_token(caller).map_or_else(Handshake::Nobody, Handshake::Localhost))
-            }
+            (None, _, None) => Ok(self.without_token(caller).map_or_else(Handshake::Nobody, Handshake::Localhost)),
         }
     }
 

@@ -346,8 +346,7 @@ struct Decoded {
 
 impl Decoded {
     fn new<'e>(entry: &TableEntry, all: &Schema, exprs: impl Iterator<Item = &'e Arc<dyn PhysicalExpr>>) -> Self {
-        let mut places: BTreeSet<usize> =
-            exprs.flat_map(collect_columns).map(|column| column.index()).collect();
+        let mut places: BTreeSet<usize> = exprs.flat_map(collect_columns).map(|column| column.index()).collect();
         let key_places = entry.schema.key_positions();
         places.extend(&key_places);
         let mut columns = Vec::with_capacity(places.len() + 1);
