@@ -11,6 +11,9 @@ use crate::catalog::TableEntry;
 use crate::engine::{Runtime, StoredTable, job_row, result_of, timestamp};
 use crate::tree::{FlushClient, FlushPhase};
 
+/// There is one server so far.
+pub(crate) const NODE: &str = "local";
+
 /// Which jobs are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobsQuestion {

@@ -1,12 +1,13 @@
 //! `LiveQueryActor`: follows the change logs of one user's partitions for whoever is subscribed to them.
 //!
 //! Its mailbox holds one message per subscription that comes or goes, one at most that says that something was published,
-//! and one at most that says that the catalog has changed. Restart: it is not restarted; its subscriptions' connections
+//! one at most that says that the catalog has changed, and one when it is new. Restart: it is not restarted; its subscriptions' connections
 //! attach them to a new one, from their last bookmarks. Shutdown: nothing is left undone; what was not told is in the log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kalamdb_commons::{TableId, UserId};
 use kalamdb_wire::ActorNode;
@@ -17,6 +18,9 @@ use crate::hub::LiveHub;
 use crate::subscription::Member;
 use crate::supervision::gauges::{Gauges, Mail, Named};
 use crate::supervisor::LiveMsg;
+
+/// A subscription that had it opened and has ended before it came is waited for so long.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the actor is told.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub enum QueryMsg {
     Wake,
     /// The catalog has changed.
     CheckTables,
+    /// Whoever had it opened has come, or will not.
+    Settle,
 }
 
 /// A subscription on its way to an actor.
@@ -45,6 +51,7 @@ impl Named for QueryMsg {
             Self::Detach { .. } => "Detach",
             Self::Wake => "Wake",
             Self::CheckTables => "CheckTables",
+            Self::Settle => "Settle",
         }
     }
 }
@@ -142,6 +149,9 @@ impl Actor for LiveQueryActor {
         args: ActorArgs,
     ) -> Result<ActorState, ActorProcessingErr> {
         args.gauges.starting(&myself).await?;
+        let gauges = Arc::clone(&args.gauges);
+        // It ends by itself when the actor is gone.
+        drop(myself.send_after(SETTLE, move || Mail::new(&gauges, QueryMsg::Settle)));
         Ok(ActorState { args, feeds: HashMap::new() })
     }
 
@@ -173,6 +183,7 @@ impl Actor for LiveQueryActor {
                     feed.check_table();
                 }
             }
+            QueryMsg::Settle => {}
         }
         state.retire_if_idle(&myself);
         Ok(())

@@ -161,6 +161,7 @@ fn statement(input: &mut Input<'_>) -> Result<Statement> {
         "ALTER" => schema_statements::alter(input),
         "DROP" => schema_statements::drop(input),
         "FLUSH" => schema_statements::flush(input),
+        "KILL" => schema_statements::kill(input),
         "SHOW" => schema_statements::show(input),
         "DESCRIBE" => schema_statements::describe(input),
         "EXPLAIN" => explain(input),

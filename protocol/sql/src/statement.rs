@@ -66,6 +66,11 @@ pub enum Statement {
     },
     /// `FLUSH ALL TABLES`
     FlushAllTables,
+    /// `KILL LIVE QUERY 'id'`
+    KillLiveQuery {
+        /// As `system.live_queries` has it.
+        live_id: String,
+    },
     /// `SHOW TABLE STATS t`
     ShowTableStats {
         /// Without `.user.`.
@@ -170,6 +175,7 @@ impl Statement {
             | Self::AlterTable { .. }
             | Self::FlushTable { .. }
             | Self::FlushAllTables
+            | Self::KillLiveQuery { .. }
             | Self::ShowTableStats { .. }
             | Self::DropTable { .. }
             | Self::CreateUser { .. }

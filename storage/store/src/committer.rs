@@ -28,6 +28,7 @@ mod garbage;
 mod guard;
 mod hot_rows;
 mod lease;
+mod log;
 mod pending;
 mod pins;
 mod premises;
@@ -56,6 +57,7 @@ pub use flush::{FlushError, NewSegment, SegmentCommit};
 pub use guard::{PartitionGuard, last_seq, read_record};
 pub use hot_rows::{FlushLimits, HotRow, HotRows};
 pub use lease::Lease;
+pub use log::LogBounds;
 pub use pending::PendingFile;
 pub use pins::Pin;
 pub use segment_rows::SegmentRows;
@@ -65,6 +67,7 @@ use crate::StoreError;
 use crate::backend::{Batch, Durability, StorageBackend};
 use acknowledge::{Queue, Written};
 use lease::{HeldLeases, Issuer};
+use log::Overfull;
 use pins::Pins;
 use sequence::{NoNumbers, Sequence};
 use syncer::WrittenSignal;
@@ -123,6 +126,7 @@ pub struct Committer {
     /// Statements that are written and wait for their sync.
     queue: Queue,
     poisoned: AtomicBool,
+    overfull: Overfull,
     /// Whether a write to the catalog failed: what a snapshot shows of any table may be what it would have changed.
     catalog_unknown: AtomicBool,
 }
@@ -172,6 +176,7 @@ impl Committer {
             queue: Queue::new(sequence.first()),
             sequence,
             poisoned: AtomicBool::new(false),
+            overfull: Overfull::default(),
             catalog_unknown: AtomicBool::new(false),
         }))
     }

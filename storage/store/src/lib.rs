@@ -25,8 +25,8 @@ pub use backend::{
 pub use backend::{RocksDbBackend, RocksDbOptions};
 pub use committer::{
     Acknowledgement, Changes, CommitError, Committed, Committer, CompactedRows, CompactionSource, FlushError,
-    FlushLimits, FlushedRow, HotRow, HotRows, Lease, NewSegment, PartitionGuard, PartitionId, PendingFile, Pin,
-    PublishWatch, RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
+    FlushLimits, FlushedRow, HotRow, HotRows, Lease, LogBounds, NewSegment, PartitionGuard, PartitionId, PendingFile,
+    Pin, PublishWatch, RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
 };
 pub use error::StoreError;
 pub use reader::{LogCoverage, LogPage, PartitionReader};

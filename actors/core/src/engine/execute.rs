@@ -88,6 +88,13 @@ fn while_reopening(runtime: &Runtime, cancel: &CancellationToken, error: Error) 
     Error { outcome: error.outcome, ..Error::new(ErrorCode::StorageUnavailable, message) }
 }
 
+/// `KILL LIVE QUERY 'id'`
+fn kill_live_query(scope: &Scope, live_id: &str) -> Result<StatementResult> {
+    let hub = scope.runtime.live_hub().ok_or_else(|| Error::internal("live queries are not there"))?;
+    hub.kill(&scope.identity, live_id)?;
+    Ok(StatementResult::message(0, format!("live query '{live_id}' ended")))
+}
+
 async fn run_statement(
     scope: &Scope,
     clients: &Clients,
@@ -111,6 +118,7 @@ async fn run_statement(
         Statement::Describe { table } => show::describe(&*scope.begin(None).await?, table),
         Statement::FlushTable { table } => Box::pin(flush::flush_table(scope, &clients.flushes, table)).await,
         Statement::FlushAllTables => Box::pin(flush::flush_all_tables(scope, &clients.flushes)).await,
+        Statement::KillLiveQuery { live_id } => kill_live_query(scope, live_id),
         Statement::ShowTableStats { table } => {
             flush::table_stats(&*scope.begin_unseeing(None).await?, &clients.flushes, table)
         }

@@ -9,13 +9,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kalamdb_commons::Result;
+use kalamdb_store::{LogBounds, PartitionId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::OwnedMutexGuard;
 
 use super::catalog::CatalogClient;
 use super::gauges::{Gauges, Mail, Named};
 use super::sessions::SessionsClient;
-use crate::engine::Runtime;
+use crate::engine::{Runtime, now_micros};
 use crate::flush::{Sweeper, forget_old_jobs};
 use crate::task::spawn_on;
 
@@ -27,6 +29,9 @@ const FASTEST_IDLE_CHECK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often jobs are looked for that can be forgotten.
 const FORGET_JOBS: Duration = Duration::from_secs(60);
+/// How often change logs are shortened, and how many partitions are looked at each time.
+const TRIM_LOGS: Duration = Duration::from_secs(1);
+const TRIM_PARTITIONS: usize = 2000;
 
 /// How often the store is looked at.
 const STORE_CHECK: Duration = Duration::from_millis(200);
@@ -55,6 +60,8 @@ pub(super) struct HousekeeperState {
     /// Held by the one task that deletes files, and by the one that deletes jobs.
     sweeping: Arc<tokio::sync::Mutex<Sweeper>>,
     forgetting: Arc<tokio::sync::Mutex<()>>,
+    /// Where the round over all change logs has got to.
+    trimming: Arc<tokio::sync::Mutex<Option<PartitionId>>>,
 }
 
 /// Its ticks.
@@ -70,6 +77,8 @@ pub(super) enum HousekeeperMsg {
     Sweep,
     /// Forget old jobs.
     ForgetJobs,
+    /// Shorten change logs.
+    TrimLogs,
 }
 
 impl Named for HousekeeperMsg {
@@ -80,6 +89,7 @@ impl Named for HousekeeperMsg {
             Self::RetireIdle => "RetireIdle",
             Self::Sweep => "Sweep",
             Self::ForgetJobs => "ForgetJobs",
+            Self::TrimLogs => "TrimLogs",
         }
     }
 }
@@ -98,7 +108,12 @@ impl HousekeeperState {
 
     fn check_store(&mut self, now: Instant) {
         let since_try = self.last_try.map(|at| now.duration_since(at));
-        if !self.args.runtime.store().has_failed() {
+        if self.args.runtime.store().has_failed() {
+            // Nothing of what is published is certain any more: clients come back to what the store then holds.
+            if let Some(live) = self.args.runtime.live_hub() {
+                live.close_subscriptions();
+            }
+        } else {
             if since_try.is_some_and(|since| since > STORE_IS_WELL) {
                 (self.reopen_delay, self.last_try) = (FIRST_REOPEN_DELAY, None);
             }
@@ -133,7 +148,7 @@ impl HousekeeperState {
         name: &'static str,
         work: impl FnOnce(Arc<Runtime>, OwnedMutexGuard<T>) -> F,
     ) where
-        F: Future<Output = kalamdb_commons::Result<()>> + Send + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
     {
         let Ok(turn) = Arc::clone(turns).try_lock_owned() else { return };
         let runtime = &self.args.runtime;
@@ -157,6 +172,7 @@ impl HousekeeperState {
             HousekeeperMsg::RetireIdle => self.idle_check_interval(),
             HousekeeperMsg::Sweep => SWEEP,
             HousekeeperMsg::ForgetJobs => FORGET_JOBS,
+            HousekeeperMsg::TrimLogs => TRIM_LOGS,
         };
         self.arm_in(delay, myself, tick);
     }
@@ -166,6 +182,20 @@ impl HousekeeperState {
         // It ends by itself when the actor is gone.
         drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
     }
+}
+
+/// Shortens the change logs that are too long, and those whose turn it is.
+async fn trim_logs(runtime: Arc<Runtime>, mut place: OwnedMutexGuard<Option<PartitionId>>) -> Result<()> {
+    let live = &runtime.settings().live;
+    let kept = i64::try_from(live.resume_retention.as_micros()).unwrap_or(i64::MAX);
+    let bounds = LogBounds { since: now_micros().saturating_sub(kept), bytes: live.resume_bytes };
+    let store = runtime.store();
+    if store.has_failed() {
+        return Ok(());
+    }
+    store.committer.trim_overfull_logs(bounds).await?;
+    *place = store.committer.trim_logs(place.take(), TRIM_PARTITIONS, bounds).await?;
+    Ok(())
 }
 
 /// See the module.
@@ -189,12 +219,14 @@ impl Actor for Housekeeper {
             last_try: None,
             sweeping: Arc::default(),
             forgetting: Arc::default(),
+            trimming: Arc::default(),
         };
         for tick in [
             HousekeeperMsg::CheckStore,
             HousekeeperMsg::LogSize,
             HousekeeperMsg::RetireIdle,
             HousekeeperMsg::ForgetJobs,
+            HousekeeperMsg::TrimLogs,
         ] {
             state.arm(&myself, tick);
         }
@@ -226,6 +258,10 @@ impl Actor for Housekeeper {
                     result
                 };
                 state.tidy(&state.forgetting, "forget jobs", work);
+            }
+            HousekeeperMsg::TrimLogs => {
+                let work = |runtime, place: OwnedMutexGuard<Option<PartitionId>>| trim_logs(runtime, place);
+                state.tidy(&state.trimming, "shorten change logs", work);
             }
         }
         state.arm(&myself, message);

@@ -137,8 +137,10 @@ impl SessionsState {
         self.failures.forget(now);
         self.leftovers.retain(|_, shared| !shared.is_idle());
         let mut retired = Vec::new();
-        self.args.index.retain(|_, session| {
-            let idle = session.shared.is_idle_for(limit, now);
+        let live = self.args.admission.runtime.live_hub();
+        self.args.index.retain(|user, session| {
+            let subscribed = || live.as_ref().is_some_and(|live| live.has_subscriptions_of(user));
+            let idle = session.shared.is_idle_for(limit, now) && !subscribed();
             if idle {
                 retired.push(Arc::clone(session));
             }

@@ -6,6 +6,7 @@ mod barrier;
 mod fixture;
 mod flushing;
 mod journal;
+mod live;
 mod lost;
 mod lost_root;
 mod reading;

@@ -2,6 +2,8 @@
 
 use kalamdb_commons::{Result, TableType};
 
+use sqlparser::tokenizer::Token;
+
 use super::input::Input;
 use super::{alter_table, create_table, names, refused, storages, users};
 use crate::Statement;
@@ -81,6 +83,20 @@ pub(super) fn flush(input: &mut Input<'_>) -> Result<Statement> {
         return Ok(Statement::FlushTable { table: names::own_table_name(input)? });
     }
     Err(input.unexpected("TABLE or ALL TABLES after FLUSH"))
+}
+
+/// `KILL LIVE QUERY 'id'`
+pub(super) fn kill(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("KILL")?;
+    if !input.take_words(&["LIVE", "QUERY"]) {
+        return Err(refused::not_yet(input, "KILL of anything but a LIVE QUERY"));
+    }
+    let Some(Token::SingleQuotedString(id)) = input.peek() else {
+        return Err(input.unexpected("the id of a live query in single quotes"));
+    };
+    let live_id = id.clone();
+    input.advance();
+    Ok(Statement::KillLiveQuery { live_id })
 }
 
 /// `DESCRIBE t`

@@ -134,7 +134,7 @@ fn what_is_not_offered_is_named() {
         ("COMPACT TABLE t", "COMPACT"),
         ("CREATE ROLE a", "CREATE ROLE"),
         ("BACKUP DATABASE TO 'd'", "BACKUP"),
-        ("KILL LIVE QUERY 'x'", "KILL"),
+        ("KILL JOB 'x'", "KILL"),
         ("CLEAR PLAN CACHE", "CLEAR"),
         ("SHOW BACKUPS", "BACKUPS"),
         ("SHOW COLUMNS FROM t", "SHOW COLUMNS"),

@@ -92,6 +92,16 @@ impl LogEntry {
     }
 }
 
+/// When a stored entry was committed (microseconds since the epoch), without reading the rest of it.
+///
+/// # Errors
+/// [`StoreError::Corrupted`] when it is none.
+pub fn committed_at(bytes: &[u8]) -> Result<i64, StoreError> {
+    let mut reader = Reader::of_format(WHAT, bytes, FORMAT)?;
+    reader.u32()?;
+    reader.i64()
+}
+
 fn put_change(out: &mut Vec<u8>, change: &LogChange) {
     out.extend_from_slice(&change.seq.0.to_le_bytes());
     out.push(match change.kind {

@@ -65,6 +65,7 @@ impl PartitionGuard<'_> {
         let written = Written { ticket, last_seq: seqs.last().copied(), logged };
         let acknowledgement = committer.write(batch, written).await?;
         self.stripe.records.put(&self.partition, record);
+        committer.overfull.note(&self.partition, before.log_bytes, record.log_bytes);
         let change = TotalsChange::between(&before, &record).marked(premises.marking.marked);
         if self.table.apply(change) == Threshold::Crossed {
             committer.notice.give(self.partition.table);

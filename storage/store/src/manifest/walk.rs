@@ -48,6 +48,16 @@ impl<'a> ManifestWalk<'a> {
         Self::new(snapshot, KeyRange::prefix(Family::Manifest, &[]), Wanted::RecordsAndEntries)
     }
 
+    /// Over the records of all tables, those of partitions behind `after` where it is given.
+    #[must_use]
+    pub fn of_records_after(snapshot: &'a dyn Snapshot, after: Option<&PartitionId>) -> Self {
+        let mut walk = Self::new(snapshot, KeyRange::prefix(Family::Manifest, &[]), Wanted::Records);
+        if let Some(partition) = after {
+            walk.skip(partition);
+        }
+        walk
+    }
+
     fn new(snapshot: &'a dyn Snapshot, range: KeyRange, wanted: Wanted) -> Self {
         Self { chunks: Chunks::new(snapshot, range), from: Bytes::new(), wanted }
     }

@@ -25,7 +25,7 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 7] = [
+const SYSTEM_TABLES: [SystemTable; 8] = [
     SystemTable::Namespaces,
     SystemTable::Tables,
     SystemTable::TableSchemas,
@@ -33,6 +33,7 @@ const SYSTEM_TABLES: [SystemTable; 7] = [
     SystemTable::Users,
     SystemTable::Jobs,
     SystemTable::Segments,
+    SystemTable::LiveQueries,
 ];
 
 impl VirtualTable {
@@ -100,6 +101,20 @@ impl VirtualTable {
                 ("created_at", Timestamp, false),
                 ("updated_at", Timestamp, false),
             ],
+            Self::System(SystemTable::LiveQueries) => &[
+                ("live_id", Text, false),
+                ("connection_id", Text, false),
+                ("query_id", Text, false),
+                ("user_id", Text, false),
+                ("namespace_id", Text, false),
+                ("table_name", Text, false),
+                ("query", Text, false),
+                ("options", Json, false),
+                ("changes", BigInt, false),
+                ("created_at", Timestamp, false),
+                ("last_update_at", Timestamp, true),
+                ("node", Text, false),
+            ],
             Self::System(_) => &[
                 ("table_id", BigInt, false),
                 ("namespace_id", Text, false),
@@ -134,6 +149,7 @@ impl VirtualTable {
             Self::System(SystemTable::Tables) => tables(context),
             Self::System(SystemTable::Users) => users(context),
             Self::System(SystemTable::Storages) => storages(context),
+            Self::System(SystemTable::LiveQueries) => live_queries(context),
             Self::System(_) => table_schemas(context),
             Self::InformationTables => information_tables(context),
             Self::InformationColumns => information_columns(context),
@@ -210,6 +226,26 @@ fn users(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.catalog.users.values().map(row).collect()
+}
+
+fn live_queries(context: &StatementContext) -> Vec<Row> {
+    let row = |live: kalamdb_live::LiveRow| {
+        vec![
+            Value::Text(live.live_id),
+            Value::Text(live.connection_id),
+            Value::Text(live.query_id),
+            text(live.user_id.as_str()),
+            Value::Text(live.namespace),
+            Value::Text(live.table),
+            Value::Text(live.query),
+            Value::Json(live.options),
+            number(live.changes),
+            Value::Timestamp(live.created_at),
+            live.last_update_at.map_or(Value::Null, Value::Timestamp),
+            text(crate::status::NODE),
+        ]
+    };
+    context.runtime.live_hub().map(|hub| hub.rows().into_iter().map(row).collect()).unwrap_or_default()
 }
 
 fn table_schemas(context: &StatementContext) -> Vec<Row> {

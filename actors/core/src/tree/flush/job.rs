@@ -98,7 +98,7 @@ async fn try_job(runtime: &Arc<Runtime>, table: TableId, trigger: JobTrigger, st
         storage_location: Some(location.clone()),
         attempts: status.attempts(table) + 1,
         error: None,
-        node: NODE.to_owned(),
+        node: crate::status::NODE.to_owned(),
         created_at: now_micros(),
         started_at: None,
         finished_at: None,
@@ -143,9 +143,6 @@ async fn try_job(runtime: &Arc<Runtime>, table: TableId, trigger: JobTrigger, st
     drop(turn);
     Ok(Report { job_id: Some(job.job_id), outcome, location, took_ms: 0.0 })
 }
-
-/// There is one server so far.
-const NODE: &str = "local";
 
 async fn write(store: &Store, job: &JobRecord, schedule: Option<(TableId, FlushSchedule)>) -> Result<()> {
     let mut batch = Batch::new();

@@ -1,0 +1,6 @@
+//! Live queries as the door sees them: frames in, frames out, no socket.
+
+mod basics;
+mod begins;
+mod client;
+mod ends;
