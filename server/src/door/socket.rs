@@ -2,7 +2,7 @@
 //!
 //! A connection is one task and three parts, none of which knows the others: `read` makes messages of bytes, `session`
 //! makes calls of messages, `write` takes frames from the connection's outbox. A fourth, `pulse`, tells a client that is
-//! silent from one that is gone. Whichever part ends first ends the others. A connection that waits keeps no buffers.
+//! silent from one that is gone. Whichever part ends first ends the others. A connection that waits keeps no buffers (DO-3).
 //!
 //! Who it is for is known from the handshake, or from a first frame (`greet`); before that nothing but that frame is taken.
 //! Every end is bounded: what is left to be said has [`FAREWELL_TIMEOUT`], then the connection is dropped.
@@ -140,9 +140,9 @@ impl Wire<'_> {
     async fn run(&mut self, accepted: Accepted) -> End {
         let Accepted { member, header_user } = accepted;
         let mut member = match member {
-            Some(member) => *member,
+            Ok(member) => *member,
             // Rare and short: its memory is not the connection's.
-            None => match Box::pin(self.greet(&header_user)).await {
+            Err(why) => match Box::pin(self.greet(&header_user, &why)).await {
                 Ok(member) => member,
                 Err(end) => return end,
             },
@@ -179,7 +179,7 @@ impl Wire<'_> {
             },
             () = pulse.run(door.settings.live.heartbeat_interval) => return End::Gone,
         };
-        if let End::Refuse(_) = end {
+        if let End::Refuse(_) | End::Close(..) = end {
             // Its subscriptions end here; answers that wait are written still.
             drop(session.into_live());
             if !matches!(timeout(FAREWELL_TIMEOUT, writer.drain(&mut outbox, pulse)).await, Ok(Ok(()))) {

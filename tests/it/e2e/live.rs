@@ -1,5 +1,6 @@
 //! Live queries over `GET /ws`, one file per concern.
 
+mod browser;
 mod changes;
 mod endings;
 mod frames;

@@ -23,15 +23,15 @@ impl Source for Nothing {
 }
 
 impl Wire<'_> {
-    /// Waits for the frame that says who is there.
-    pub(super) async fn greet(&mut self, header_user: &HeaderUser) -> Result<Member, End> {
+    /// Waits for the frame that says who is there; `why` the handshake did not.
+    pub(super) async fn greet(&mut self, header_user: &HeaderUser, why: &Error) -> Result<Member, End> {
         let deadline = Instant::now() + self.door.settings.live.auth_timeout;
         let (door, pulse) = (self.door, self.pulse);
         let Self { reader, writer, .. } = self;
         let mut nothing = Nothing;
         let frame = timeout_at(deadline, reader.next(pulse, &door.bodies));
         let incoming = tokio::select! {
-            frame = frame => frame.map_err(|_| required("no authenticate frame came in time"))?,
+            frame = frame => frame.map_err(|_| required("no authenticate frame came in time", why))?,
             end = writer.run(&mut nothing, pulse) => match end {
                 WriteEnd::Outbox(_) | WriteEnd::Broken => return Err(End::Gone),
             },
@@ -41,13 +41,13 @@ impl Wire<'_> {
         };
         let Incoming::Text(text) = incoming else { return Err(End::of(&incoming)) };
         let Ok(ClientFrame::Authenticate { token }) = parse(text).await else {
-            return Err(required("the first frame has to be authenticate, since the handshake brought no token"));
+            return Err(required("the first frame has to be authenticate", why));
         };
         let claim = Claim::Token(door.claim(&token).map_err(End::Refuse)?);
         door.enter(claim, header_user, Beginning::Announced).map_err(End::Refuse)
     }
 }
 
-fn required(message: &str) -> End {
-    End::Refuse(Error::new(ErrorCode::AuthRequired, message))
+fn required(what: &str, why: &Error) -> End {
+    End::Refuse(Error::new(ErrorCode::AuthRequired, format!("{what}: {}", why.message)))
 }

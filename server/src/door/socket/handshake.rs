@@ -32,8 +32,8 @@ const KEY_BYTES: usize = 16;
 /// A handshake that was answered with 101.
 #[derive(Debug)]
 pub(in crate::door) struct Accepted {
-    /// The engine's side, where it is known who is there.
-    pub(super) member: Option<Box<Member>>,
+    /// The engine's side, where it is known who is there; else why it is not.
+    pub(super) member: Result<Box<Member>, Error>,
     /// What `X-USER-ID` says.
     pub(super) header_user: HeaderUser,
 }
@@ -98,15 +98,18 @@ fn accept(
     let token = token_of(head.uri.query().unwrap_or_default())?;
     let caller = Caller { peer: context.peer, headers: &head.headers, authority: context.authority.as_ref() };
     let claim = match door.authenticator.handshake(caller, token.as_deref())? {
-        Handshake::Token(claim) => Some(Claim::Token(claim)),
-        Handshake::Localhost(identity) => Some(Claim::Localhost(identity)),
+        Handshake::Token(claim) => Ok(Claim::Token(claim)),
+        Handshake::Localhost(identity) => Ok(Claim::Localhost(identity)),
         Handshake::Nobody(_) if door.is_stopping() => {
             return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
         }
-        Handshake::Nobody(_) => None,
+        Handshake::Nobody(why) => Err(why),
     };
     let header_user = header_user(&head.headers);
-    let member = claim.map(|claim| door.enter(claim, &header_user, Beginning::Known).map(Box::new)).transpose()?;
+    let member = match claim {
+        Ok(claim) => Ok(Box::new(door.enter(claim, &header_user, Beginning::Known)?)),
+        Err(why) => Err(why),
+    };
     Ok((key.into(), Accepted { member, header_user }))
 }
 

@@ -72,7 +72,7 @@ async fn a_service_names_a_user_by_header_or_in_the_subscription() {
         let mut subscription = of(None, "bad", &sql);
         subscription["user_id"] = bad;
         of_ann.subscribe_with(subscription).await;
-        of_ann.fails("INVALID_REQUEST").await;
+        of_ann.fails("INVALID_NAME").await;
     }
 }
 
