@@ -53,11 +53,13 @@ pub(super) struct Writer<W> {
     /// A large frame's payload, behind the batch.
     large: Vec<u8>,
     at: usize,
+    /// The outbox has ended with what was put in.
+    ended: Option<LiveEnd>,
 }
 
 impl<W: AsyncWrite + Unpin + Send> Writer<W> {
     pub(super) fn new(io: W) -> Self {
-        Self { io, batch: Vec::new(), large: Vec::new(), at: 0 }
+        Self { io, batch: Vec::new(), large: Vec::new(), at: 0, ended: None }
     }
 
     /// The socket.
@@ -74,6 +76,9 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
             if self.flush(pulse).await.is_err() {
                 return WriteEnd::Broken;
             }
+            if let Some(end) = self.ended {
+                return WriteEnd::Outbox(end);
+            }
             let outgoing = tokio::select! {
                 biased;
                 () = pulse.due_now.notified() => {
@@ -82,9 +87,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
                 }
                 outgoing = source.next() => outgoing,
             };
-            if let Some(end) = self.put_waiting(outgoing, source) {
-                return if self.flush(pulse).await.is_ok() { WriteEnd::Outbox(end) } else { WriteEnd::Broken };
-            }
+            self.put_waiting(outgoing, source);
         }
     }
 
@@ -94,10 +97,11 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         self.put_due(pulse);
         loop {
             self.flush(pulse).await?;
-            let Some(outgoing) = source.next().now_or_never() else { return Ok(()) };
-            if self.put_waiting(outgoing, source).is_some() {
-                return self.flush(pulse).await;
+            if self.ended.is_some() {
+                return Ok(());
             }
+            let Some(outgoing) = source.next().now_or_never() else { return Ok(()) };
+            self.put_waiting(outgoing, source);
         }
     }
 
@@ -119,24 +123,28 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         self.flush(pulse).await
     }
 
-    /// Puts in a frame and those that wait behind it, as far as they are small; says if the outbox has ended.
-    fn put_waiting(&mut self, mut outgoing: Outgoing, source: &mut impl Source) -> Option<LiveEnd> {
+    /// Puts in a frame and those that wait behind it, as far as they are small.
+    fn put_waiting(&mut self, mut outgoing: Outgoing, source: &mut impl Source) {
         loop {
             match outgoing {
                 Outgoing::Frame(frame) => {
                     write_head(&mut self.batch, Opcode::Text, frame.len());
                     if frame.len() > SMALL_BYTES {
                         self.large = frame;
-                        return None;
+                        return;
                     }
                     self.batch.extend_from_slice(&frame);
                 }
-                Outgoing::Close(end) => return Some(end),
+                Outgoing::Close(end) => {
+                    self.ended = Some(end);
+                    return;
+                }
             }
             if self.batch.len() >= BATCH_BYTES {
-                return None;
+                return;
             }
-            outgoing = source.next().now_or_never()?;
+            let Some(next) = source.next().now_or_never() else { return };
+            outgoing = next;
         }
     }
 
