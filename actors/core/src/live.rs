@@ -13,6 +13,8 @@ use kalamdb_commons::{Error, Result};
 use kalamdb_live::{LiveCaller, LiveQuery, LiveSnapshot, LiveSource, TableState};
 use kalamdb_store::PartitionReader;
 use kalamdb_wire::SubscribeRequest;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{Runtime, now_micros};
 use compile::Compiled;
@@ -20,25 +22,30 @@ use reader::LogReader;
 
 /// Queries that are kept compiled.
 const COMPILED: usize = 10_000;
+/// Queries that are compiled, and first rows that are read, at the same time: statements are to find threads, too.
+const TURNS: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct EngineSource {
     runtime: Arc<Runtime>,
     compiled: compile::CompiledQueries,
+    turns: Semaphore,
 }
 
 impl EngineSource {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
-        Self { runtime, compiled: compile::CompiledQueries::new(COMPILED) }
+        Self { runtime, compiled: compile::CompiledQueries::new(COMPILED), turns: Semaphore::new(TURNS) }
     }
 
-    /// Runs work on a thread with the stack that parsing and planning take.
+    /// Runs work on a thread with the stack that parsing and planning take, when it is its turn. It ends with whoever waits
+    /// for it: a client that comes and goes leaves none behind.
     async fn on_statement_thread<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.runtime.statements().spawn(work).await.map_err(Error::internal)?
+        let _turn = self.turns.acquire().await.map_err(Error::internal)?;
+        AbortOnDropHandle::new(self.runtime.statements().spawn(work)).await.map_err(Error::internal)?
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod basics;
 mod begins;
+mod checker;
 mod client;
 mod ends;
