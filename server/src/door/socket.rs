@@ -121,29 +121,35 @@ pub(super) async fn serve(upgraded: Upgraded, door: Arc<Door>, finish: Cancellat
         // Outboxes have ended with the engine; what is still open then does not read.
         () = async { finish.cancelled().await; sleep(FAREWELL_TIMEOUT).await } => End::Gone,
     };
-    let Wire { reader, mut writer, .. } = wire;
-    let (code, reason, frame) = match &end {
-        End::Gone | End::Again(_) => return,
-        End::Close(code, reason) => (*code, *reason, None),
-        End::Refuse(error) => {
-            (CloseCode(error.code.close_code()), error.code.as_str(), Some(ServerFrame::error(None, error).to_json()))
-        }
-    };
-    tracing::debug!(%code, reason, "websocket closed");
-    let said = timeout(FAREWELL_TIMEOUT, writer.last_words(frame, code, reason, &pulse)).await;
-    if let (Ok(Ok(())), Ok(tcp)) = (said, reader.into_io().reunite(writer.into_io())) {
-        close(tcp, None, &finish).await;
-    }
+    // A connection that waits needs nothing of it.
+    Box::pin(wire.say_goodbye(end, &finish)).await;
 }
 
 impl Wire<'_> {
+    async fn say_goodbye(self, end: End, finish: &CancellationToken) {
+        let Wire { reader, mut writer, pulse, .. } = self;
+        let (code, reason, frame) = match &end {
+            End::Gone | End::Again(_) => return,
+            End::Close(code, reason) => (*code, *reason, None),
+            End::Refuse(error) => {
+                let frame = ServerFrame::error(None, error).to_json();
+                (CloseCode(error.code.close_code()), error.code.as_str(), Some(frame))
+            }
+        };
+        tracing::debug!(%code, reason, "websocket closed");
+        let said = timeout(FAREWELL_TIMEOUT, writer.last_words(frame, code, reason, pulse)).await;
+        if let (Ok(Ok(())), Ok(tcp)) = (said, reader.into_io().reunite(writer.into_io())) {
+            close(tcp, None, finish).await;
+        }
+    }
+
     async fn run(&mut self, accepted: Accepted) -> End {
         let Accepted { member, header_user } = accepted;
         let mut member = match member {
-            Ok(member) => *member,
+            Ok(member) => member,
             // Rare and short: its memory is not the connection's.
             Err(why) => match Box::pin(self.greet(&header_user, &why)).await {
-                Ok(member) => member,
+                Ok(member) => Box::new(member),
                 Err(end) => return end,
             },
         };
@@ -154,15 +160,15 @@ impl Wire<'_> {
                 end => return end,
             };
             member = match self.door.enter(claim, &header_user, Beginning::Announced) {
-                Ok(member) => member,
+                Ok(member) => Box::new(member),
                 Err(error) => return End::Refuse(error),
             };
         }
     }
 
     /// Lets the parts of a known connection run, and sees to it that what it was answered reaches it.
-    async fn talk(&mut self, member: Member) -> End {
-        let Member { live, mut outbox, claim, beginning } = member;
+    async fn talk(&mut self, member: Box<Member>) -> End {
+        let Member { live, mut outbox, claim, beginning } = *member;
         let (door, pulse) = (self.door, self.pulse);
         let Self { reader, writer, .. } = self;
         tracing::debug!(connection = live.id(), "websocket open");
@@ -182,7 +188,8 @@ impl Wire<'_> {
         if let End::Refuse(_) | End::Close(..) = end {
             // Its subscriptions end here; answers that wait are written still.
             drop(session.into_live());
-            if !matches!(timeout(FAREWELL_TIMEOUT, writer.drain(&mut outbox, pulse)).await, Ok(Ok(()))) {
+            let drained = Box::pin(timeout(FAREWELL_TIMEOUT, writer.drain(&mut outbox, pulse))).await;
+            if !matches!(drained, Ok(Ok(()))) {
                 return End::Gone;
             }
         }

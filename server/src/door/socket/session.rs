@@ -147,7 +147,7 @@ impl<'a, L: Live, G: Gate> Session<'a, L, G> {
 
     async fn run_to_end(&mut self, messages: &mut impl Messages) -> Result<std::convert::Infallible, End> {
         if self.beginning == Beginning::Announced {
-            self.in_time(Task::Announce).await?;
+            Box::pin(self.in_time(Task::Announce)).await?;
         }
         loop {
             let ends_at = self.ends_at;
@@ -157,8 +157,9 @@ impl<'a, L: Live, G: Gate> Session<'a, L, G> {
                 () = passed(ends_at) => return Err(expired()),
                 () = self.live.attend() => continue,
             };
-            // What is answered may have to wait for the client; its token does not.
-            self.in_time(task).await?;
+            // What is answered may have to wait for the client; its token does not. Boxed, since nothing of it is needed
+            // by a connection that waits.
+            Box::pin(self.in_time(task)).await?;
         }
     }
 
