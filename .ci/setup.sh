@@ -2,7 +2,7 @@
 # Makes sure everything a build needs is on this machine, beside the Rust toolchain itself.
 #
 #   .ci/setup.sh build   what `make run` needs: a C++ compiler, make, libclang with its headers
-#   .ci/setup.sh test    the same, and cargo-nextest
+#   .ci/setup.sh test    the same, cargo-nextest, and where it can be had Chromium, for the test of the browser example
 #   .ci/setup.sh ci      the same, and rustfmt and clippy
 #
 # Missing system packages are installed with apt-get where that needs no password; elsewhere one line
@@ -48,16 +48,23 @@ has make || missing+=(make)
 has_libclang || missing+=(libclang-dev)
 [ "$level" = build ] || has curl || missing+=(curl)
 
+# How to become root without a password, in as_root.
+as_root=()
+find_root() {
+  [ "$(id -u)" -ne 0 ] || return 0
+  has sudo && sudo -n true 2>/dev/null && as_root=(sudo -n)
+}
+
+install_packages() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2 || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
 if [ "${#missing[@]}" -gt 0 ]; then
-  as_root=()
-  if [ "$(id -u)" -ne 0 ]; then
-    if has sudo && sudo -n true 2>/dev/null; then as_root=(sudo -n); else as_root=(false); fi
-  fi
-  if has apt-get && [ "${as_root[0]:-}" != false ]; then
+  if has apt-get && find_root; then
     printf 'setup: installing %s\n' "${missing[*]}" >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2 || true
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends "${missing[@]}" libc6-dev </dev/null >&2 ||
+    install_packages "${missing[@]}" libc6-dev ||
       die "apt-get could not install: ${missing[*]} (Debian's names); install them and run this again"
   else
     die "missing: ${missing[*]} (Debian's names); install them with your package manager and run this again"
@@ -65,6 +72,18 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 [ "$level" != build ] || exit 0
+has_browser() {
+  has chromium || has chromium-browser || has google-chrome || has google-chrome-stable ||
+    [ -x "${KALAMDB_CHROMIUM:-}" ] || [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
+}
+# Not needed by anything else, so its lack stops nothing; the test says that it is skipped.
+if ! has_browser; then
+  if find_root && has apt-get; then
+    printf 'setup: installing chromium, once\n' >&2
+    install_packages chromium || true
+  fi
+  has_browser || printf 'setup: no Chromium here; the test of the browser example will be skipped\n' >&2
+fi
 if ! cargo nextest --version >/dev/null 2>&1; then
   printf 'setup: installing cargo-nextest, once, a few minutes\n' >&2
   cargo install --locked cargo-nextest </dev/null >&2 ||

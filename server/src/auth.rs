@@ -5,6 +5,7 @@
 //! claim: the engine knows the rows of `system.users` and has the last word.
 
 mod cache;
+mod handshake;
 mod key;
 mod localhost;
 mod token;
@@ -20,9 +21,11 @@ use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, Result, Role, UserId};
 
 use cache::CachingVerifier;
+pub use handshake::Handshake;
 pub use key::KeyError;
 use localhost::LocalhostRule;
-pub use token::{TokenRequest, TokenVerifier, issue};
+pub(crate) use token::now_seconds;
+pub use token::{TokenClaim, TokenRequest, TokenVerifier, issue};
 
 /// What is known about a caller before it is known who it is.
 #[derive(Clone, Copy)]
@@ -78,17 +81,25 @@ impl Authenticator {
     }
 
     fn with_token(&self, token: &str) -> Result<Identity> {
-        let Some(verifier) = &self.verifier else {
-            return Err(unauthorized(
+        let identity = self.verifier()?.verify(token)?;
+        self.check_name(&identity)?;
+        Ok(identity)
+    }
+
+    fn verifier(&self) -> Result<&CachingVerifier> {
+        self.verifier.as_ref().ok_or_else(|| {
+            unauthorized(
                 "this server has no key to check tokens with; auth.jwt_secret or auth.jwt_public_key_file sets one",
-            ));
-        };
-        let identity = verifier.verify(token)?;
-        // Else a leaked token of that name would look like the machine itself.
+            )
+        })
+    }
+
+    /// Else a leaked token of that name would look like the machine itself.
+    fn check_name(&self, identity: &Identity) -> Result<()> {
         if self.bypass.is_some() && identity.user_id == self.localhost_user {
             return Err(unauthorized("the token is for auth.localhost_user, which needs none and may have none"));
         }
-        Ok(identity)
+        Ok(())
     }
 
     fn without_token(&self, caller: Caller<'_>) -> Result<Identity> {

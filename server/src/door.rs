@@ -1,4 +1,4 @@
-//! HTTP in, HTTP out: the accept loop, the filters, and how an answer looks.
+//! HTTP and WebSocket: the accept loop, the filters, how an answer looks, and live connections (`socket`).
 //!
 //! A request goes connection → `service` (request id, CORS, panics) → `routes` (warp filters) → a
 //! handler, which asks the engine and nothing else. A client that goes away takes its handler with it: the
@@ -16,6 +16,7 @@ mod listener;
 mod rejection;
 mod routes;
 mod service;
+mod socket;
 mod sql;
 mod status;
 mod stream;

@@ -13,6 +13,9 @@ use crate::door::{Connections, Door};
 pub enum Step {
     /// `/ready` says 503, the listener is closed, new statements are `SHUTTING_DOWN`.
     Refuse,
+    /// Subscriptions are told `closed`/`shutdown`, their connections end with 1001; what is committed from here on is
+    /// found by resuming.
+    Live,
     /// Running statements finish or are cancelled, never one that is committing; then the actors are
     /// drained, children first; then the backend is synced and closed.
     Engine,
@@ -22,7 +25,7 @@ pub enum Step {
 
 /// The order, and each step's part of `server.shutdown_timeout` in percent. Time that a step leaves
 /// over is the next one's.
-pub const STEPS: [(Step, u32); 3] = [(Step::Refuse, 0), (Step::Engine, 90), (Step::Connections, 10)];
+pub const STEPS: [(Step, u32); 4] = [(Step::Refuse, 0), (Step::Live, 0), (Step::Engine, 90), (Step::Connections, 10)];
 
 /// What a stop takes apart.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(crate) async fn run(running: Running, timeout: Duration) -> StopReport {
                 running.listening.cancel();
                 running.door.begin_stop();
             }
+            // They end by themselves, while the engine does; the last step waits for them.
+            Step::Live => running.engine.close_live(),
             Step::Engine => report.warnings.extend(running.engine.stop(deadline).await.warnings),
             Step::Connections => {
                 let cut = running.connections.finish(deadline.into()).await;

@@ -12,6 +12,7 @@ mod formats;
 mod functions;
 mod idle;
 mod isolation;
+mod live;
 mod parameters;
 mod readme;
 mod restart;

@@ -10,6 +10,7 @@
 mod answer;
 mod binary;
 mod client;
+mod live;
 mod raw;
 mod server;
 mod wait;
@@ -17,6 +18,7 @@ mod wait;
 pub use answer::Answer;
 pub use binary::{BinaryServer, free_port, program, repository_path};
 pub use client::{Client, Role, SECRET, signed_token, token};
+pub use live::{Credentials, LiveClient, LiveSocket, Refused, Replay, Said, Subscription};
 pub use raw::{RawAnswer, RawConnection};
 pub use server::TestServer;
 pub use wait::{eventually, now_seconds, unique};

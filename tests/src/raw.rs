@@ -52,6 +52,15 @@ impl RawConnection {
     /// # Errors
     /// What had come when the time was over.
     pub async fn read_to_end(&mut self, limit: Duration) -> Result<String, String> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        self.read_bytes(limit).await.map(text).map_err(text)
+    }
+
+    /// The same as bytes.
+    ///
+    /// # Errors
+    /// What had come when the time was over.
+    pub async fn read_bytes(&mut self, limit: Duration) -> Result<Vec<u8>, Vec<u8>> {
         let mut bytes = Vec::new();
         let read = timeout(limit, async {
             let mut chunk = [0; 4096];
@@ -61,8 +70,7 @@ impl RawConnection {
             }
         });
         let ended = read.await.is_ok();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if ended { Ok(text) } else { Err(text) }
+        if ended { Ok(bytes) } else { Err(bytes) }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod error;
 mod live;
+mod object;
 mod request;
 mod response;
 mod rows;

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
 
+use crate::object::read_object;
+
 /// Most parameters one request may carry: bounds what a body of small numbers costs in memory.
 pub const MAX_PARAMS: usize = 1_000_000;
 
@@ -33,7 +35,7 @@ impl SqlRequestBody {
     /// [`ErrorCode::InvalidRequest`] for anything that is not exactly such an object: invalid JSON or
     /// UTF-8, unknown, repeated or missing members, wrong types, arrays or objects as parameters.
     pub fn from_json(body: &[u8]) -> Result<Self> {
-        serde_json::from_slice(body)
+        read_object(body)
             .map_err(|error| Error::new(ErrorCode::InvalidRequest, format!("the request body is not valid: {error}")))
     }
 }
@@ -121,6 +123,7 @@ mod tests {
             (b"", "EOF"),
             (b"null", "invalid type"),
             (b"[]", "invalid"),
+            (b"[\"SELECT 1\"]", "an object"),
             (b"\"SELECT 1\"", "invalid type"),
             (b"{", "EOF"),
             (b"{}", "missing field `sql`"),

@@ -13,7 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::token::{Claims, TokenVerifier, now_seconds};
+use super::token::{Claims, TokenClaim, TokenVerifier, now_seconds};
 
 /// Bytes that all entries may take.
 const MAX_BYTES: u64 = 16 << 20;
@@ -48,19 +48,28 @@ impl CachingVerifier {
         self.verify_at(token, now_seconds)
     }
 
+    /// The same for a connection that outlives the token.
+    pub(super) fn claim(&self, token: &str) -> Result<TokenClaim> {
+        self.claims_at(token, now_seconds).map(Claims::into_token_claim)
+    }
+
     fn verify_at(&self, token: &str, now: impl Fn() -> f64) -> Result<Identity> {
+        self.claims_at(token, now).map(|claims| claims.into_token_claim().identity)
+    }
+
+    fn claims_at(&self, token: &str, now: impl Fn() -> f64) -> Result<Claims> {
         let digest = TokenDigest::from(Sha256::digest(token));
         if let Some(claims) = self.verified.get(&digest) {
-            let identity = claims.identity_at(now());
-            if identity.is_err() {
+            if let Err(error) = claims.check_time(now()) {
                 self.verified.remove(&digest);
+                return Err(error);
             }
-            return identity;
+            return Ok(claims);
         }
         let claims = self.verifier.check(token)?;
-        let identity = claims.identity_at(now())?;
-        self.verified.insert(digest, claims);
-        Ok(identity)
+        claims.check_time(now())?;
+        self.verified.insert(digest, claims.clone());
+        Ok(claims)
     }
 }
 

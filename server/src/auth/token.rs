@@ -48,7 +48,9 @@ impl TokenVerifier {
     /// # Errors
     /// `UNAUTHORIZED`, naming the defect.
     pub fn verify(&self, token: &str) -> Result<Identity> {
-        self.check(token)?.identity_at(now_seconds())
+        let claims = self.check(token)?;
+        claims.check_time(now_seconds())?;
+        Ok(claims.into_token_claim().identity)
     }
 
     /// What a token claims: everything about it is good, save perhaps its time.
@@ -139,20 +141,33 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Whom they speak for, if they hold now: there is no leeway.
-    pub(super) fn identity_at(&self, now: f64) -> Result<Identity> {
+    /// Whether they hold now: there is no leeway.
+    pub(super) fn check_time(&self, now: f64) -> Result<()> {
         if self.expires_at <= now {
             return Err(unauthorized("the token has expired"));
         }
         if self.not_before.is_some_and(|not_before| not_before > now) {
             return Err(unauthorized("the token is not valid yet (nbf)"));
         }
-        Ok(self.identity.clone())
+        Ok(())
     }
 
     pub(super) fn user_id(&self) -> &UserId {
         &self.identity.user_id
     }
+
+    pub(super) fn into_token_claim(self) -> TokenClaim {
+        TokenClaim { identity: self.identity, expires_at: self.expires_at }
+    }
+}
+
+/// Whom a good token speaks for, and until when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenClaim {
+    /// The claimed user and role.
+    pub identity: Identity,
+    /// Seconds since the epoch.
+    pub expires_at: f64,
 }
 
 /// A part of a token as the JSON object that it is; what else it should have been.
@@ -170,7 +185,7 @@ fn names_audience(claim: Option<&Value>, audience: &str) -> bool {
 }
 
 /// Seconds since the epoch, with their fraction.
-pub(super) fn now_seconds() -> f64 {
+pub(crate) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

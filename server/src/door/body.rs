@@ -107,7 +107,8 @@ impl BodyReader {
         Ok(Body { bytes, _share: share })
     }
 
-    fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, length: u64) -> Result<()> {
+    /// Makes a share as large as `length` bytes need.
+    pub(super) fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, length: u64) -> Result<()> {
         let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let needed = usize::try_from(length.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
         let Some(more) = needed.checked_sub(held).filter(|&more| more > 0) else { return Ok(()) };

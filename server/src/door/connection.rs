@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::RequestId;
 use super::service::Service;
+use super::socket::{UpgradeSlot, Upgraded};
 use super::stream::{Phase, PhaseCell, WatchedStream};
 
 /// A request's head, in bytes, and what hyper buffers of a body at a time.
@@ -39,22 +40,25 @@ pub(super) struct ConnectionArgs {
 
 /// Why a connection is no longer served.
 enum End {
-    /// Closed by either side, or broken.
+    /// Closed by either side, or handed on.
     Closed,
+    /// Broken.
+    Broken,
     /// The client was too slow.
     TooSlow(Phase),
     /// The server is stopping, and nothing whole was asked.
     Stopping(Phase),
 }
 
-/// Serves a connection to its end. Dropping the call closes the socket at once.
-pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs) {
+/// Serves a connection to its end, or until it is no longer HTTP. Dropping the call closes the socket at once.
+pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs) -> Option<Upgraded> {
+    let upgrade = UpgradeSlot::default();
     let phase = PhaseCell::opened();
     let mut phases = phase.subscribe();
     let stream = TokioIo::new(WatchedStream::new(tcp, phase.clone()));
     let answer = {
-        let phase = phase.clone();
-        service_fn(move |request| service.clone().answer(request, args.peer, phase.clone()))
+        let (phase, upgrade) = (phase.clone(), upgrade.clone());
+        service_fn(move |request| service.clone().answer(request, args.peer, phase.clone(), upgrade.clone()))
     };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -69,10 +73,13 @@ pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs
         let now = *phases.borrow_and_update();
         tokio::select! {
             ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                break End::Closed;
+                break match ended {
+                    Ok(()) => End::Closed,
+                    Err(error) => {
+                        tracing::debug!(%error, "connection ended");
+                        End::Broken
+                    }
+                };
             }
             // The phase may have moved on while this was found out.
             () = too_slow(now, args.header_timeout) => if phase.get() == now {
@@ -89,18 +96,23 @@ pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs
             }
         }
     };
-    let (tcp, held_back) = connection.into_parts().io.into_inner().into_inner();
+    let parts = connection.into_parts();
+    let (tcp, held_back) = parts.io.into_inner().into_inner();
+    if let (End::Closed, Some(accepted)) = (&end, upgrade.take()) {
+        return Some(Upgraded { tcp, ahead: parts.read_buf, accepted });
+    }
     let farewell = match end {
         End::TooSlow(Phase::Head(_)) => {
             Some((ErrorCode::RequestTimeout, "the request's head was not finished in time"))
         }
         End::Stopping(Phase::Head(_)) => Some((ErrorCode::ShuttingDown, "the server is shutting down")),
-        End::Closed if held_back => {
+        End::Closed | End::Broken if held_back => {
             Some((ErrorCode::InvalidRequest, "this is not an HTTP/1.1 request, or its head is larger than 64 KiB"))
         }
-        End::Closed | End::TooSlow(_) | End::Stopping(_) => None,
+        End::Closed | End::Broken | End::TooSlow(_) | End::Stopping(_) => None,
     };
     close(tcp, farewell, &args.finish).await;
+    None
 }
 
 /// Ends when a client has kept the connection waiting for too long.
@@ -121,7 +133,7 @@ fn deadline(phase: Phase, header_timeout: Duration) -> Option<Instant> {
 }
 
 /// Says the last word, if there is one, and closes so that the client can read what was said.
-async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: &CancellationToken) {
+pub(super) async fn close(mut tcp: TcpStream, farewell: Option<(ErrorCode, &str)>, finish: &CancellationToken) {
     let last_word = async {
         if let Some((code, message)) = farewell {
             tcp.write_all(&raw_refusal(code, message)).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::Door;
 use super::connection::{ConnectionArgs, serve};
 use super::service::Service;
+use super::socket::{self, Upgraded};
 use crate::task;
 
 /// The wait after a failed accept: first, and at most.
@@ -50,7 +51,7 @@ impl Connections {
 pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, connections: Connections, stop: CancellationToken) {
     let settings = Arc::clone(&door.settings);
     let room = Arc::new(Semaphore::new(settings.server.max_connections));
-    let service = Service::new(door);
+    let service = Service::new(Arc::clone(&door));
     let mut backoff = BACKOFF.0;
     loop {
         // Without room connections wait in the system's queue.
@@ -85,15 +86,30 @@ pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, connections: 
             header_timeout: settings.server.header_timeout,
             finish: connections.finish.clone(),
         };
-        let (service, abort) = (service.clone(), connections.abort.clone());
-        drop(task::spawn(&connections.tasks, "connection", async move {
-            tokio::select! {
-                () = serve(tcp, service, args) => {}
-                () = abort.cancelled() => {}
+        let (service, door, connections) = (service.clone(), Arc::clone(&door), connections.clone());
+        let tasks = connections.tasks.clone();
+        drop(task::spawn(&tasks, "connection", async move {
+            let upgraded = tokio::select! {
+                upgraded = serve(tcp, service, args) => upgraded,
+                () = connections.abort.cancelled() => None,
+            };
+            if let Some(upgraded) = upgraded {
+                converse(upgraded, door, permit, connections);
             }
-            drop(permit);
         }));
     }
+}
+
+/// Lets a WebSocket go on in a task of its own: what the requests took is free then.
+fn converse(upgraded: Upgraded, door: Arc<Door>, permit: OwnedSemaphorePermit, connections: Connections) {
+    let tasks = connections.tasks.clone();
+    drop(task::spawn(&tasks, "websocket", async move {
+        tokio::select! {
+            () = socket::serve(upgraded, door, connections.finish) => {}
+            () = connections.abort.cancelled() => {}
+        }
+        drop(permit);
+    }));
 }
 
 /// The connection was gone before it was accepted.

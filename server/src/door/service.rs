@@ -12,13 +12,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use kalamdb_commons::Error;
 use tower::ServiceExt;
 use warp::filters::BoxedFilter;
 
 use super::context::{REQUEST_ID, RequestContext, RequestId};
 use super::routes::routes;
+use super::socket::{self, UpgradeSlot};
 use super::stream::{Phase, PhaseCell};
 use super::{Door, answer};
 use crate::task::panic_text;
@@ -41,6 +42,7 @@ impl Service {
         mut request: Request<B>,
         peer: IpAddr,
         phase: PhaseCell,
+        upgrade: UpgradeSlot,
     ) -> Result<Response<PhasedBody>, Infallible>
     where
         B: Body + Send + Sync + 'static,
@@ -54,29 +56,39 @@ impl Service {
         let (method, headers) = (request.method().clone(), request.headers().clone());
         // The path alone: a query may hold a token.
         let path = request.uri().path().to_owned();
-        request.extensions_mut().insert(RequestContext { request_id: request_id.clone(), peer, authority });
+        let context = RequestContext { request_id: request_id.clone(), peer, authority };
 
         let mut response = match self.door.cors.preflight(&method, &headers) {
             Some(response) => response,
             None => {
-                let handled = AssertUnwindSafe(warp::service(self.routes).oneshot(request)).catch_unwind().await;
+                let handled = async {
+                    if path == socket::PATH {
+                        let has_body = !request.body().is_end_stream();
+                        let (head, _) = request.into_parts();
+                        return Ok(socket::answer(&self.door, &context, &head, has_body, &upgrade));
+                    }
+                    request.extensions_mut().insert(context);
+                    warp::service(self.routes).oneshot(request).await
+                };
+                let handled = AssertUnwindSafe(handled).catch_unwind().await;
                 handled.map(|Ok(response)| response).unwrap_or_else(|panic| {
                     let error = Error::internal(format_args!("panic: {}", panic_text(panic.as_ref())));
                     answer::refusal(&error, &request_id)
                 })
             }
         };
+        let status = response.status();
         let answer = response.headers_mut();
         answer.insert(REQUEST_ID, request_id.to_header());
         self.door.cors.decorate(&headers, answer);
-        if self.door.is_stopping() {
+        if self.door.is_stopping() && status != StatusCode::SWITCHING_PROTOCOLS {
             answer.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         tracing::debug!(
             request_id = request_id.as_str(),
             %method,
             path,
-            status = response.status().as_u16(),
+            status = status.as_u16(),
             took_ms = begun.elapsed().as_secs_f64() * 1000.0,
             "request answered"
         );
@@ -140,8 +152,8 @@ mod tests {
 
     async fn ask(service: &Service) -> (Response<()>, String) {
         let request = Request::builder().uri("/x").header("x-request-id", "seven").body(Empty::<Bytes>::new());
-        let answered =
-            service.clone().answer(request.expect("a request"), Ipv4Addr::LOCALHOST.into(), PhaseCell::opened());
+        let (peer, phase, upgrade) = (Ipv4Addr::LOCALHOST.into(), PhaseCell::opened(), UpgradeSlot::default());
+        let answered = service.clone().answer(request.expect("a request"), peer, phase, upgrade);
         let Ok(response) = answered.await;
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
@@ -176,7 +188,8 @@ mod tests {
         let service = Service::new(door().await);
         let phase = PhaseCell::opened();
         let request = Request::new(Empty::<Bytes>::new());
-        let Ok(response) = service.answer(request, Ipv4Addr::LOCALHOST.into(), phase.clone()).await;
+        let answered = service.answer(request, Ipv4Addr::LOCALHOST.into(), phase.clone(), UpgradeSlot::default());
+        let Ok(response) = answered.await;
         assert_eq!(phase.get(), Phase::Request);
         drop(response);
         assert!(matches!(phase.get(), Phase::Idle(_)));

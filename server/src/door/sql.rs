@@ -86,7 +86,8 @@ async fn parse(body: Body) -> Result<SqlRequestBody> {
     tokio::task::spawn_blocking(move || SqlRequestBody::from_json(body.bytes())).await.map_err(Error::internal)?
 }
 
-fn header_user(headers: &HeaderMap) -> HeaderUser {
+/// What `X-USER-ID` says.
+pub(super) fn header_user(headers: &HeaderMap) -> HeaderUser {
     let refuse = |why: &str| Err(Error::new(ErrorCode::InvalidRequest, format!("the header X-USER-ID {why}")));
     let mut values = headers.get_all(USER_ID).iter();
     let value = match (values.next(), values.next()) {

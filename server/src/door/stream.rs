@@ -22,7 +22,7 @@ pub(super) enum Phase {
     Opened(Instant),
     /// For the rest of a request's head.
     Head(Instant),
-    /// For its request to be answered.
+    /// For its request to be answered; a WebSocket is no longer watched here.
     Request,
     /// For the next request, or for the client to take what is left of the answer.
     Idle(Instant),

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
 
+use crate::object::{object, read_object};
 use crate::request::scalars;
 
 /// Longest name that a client may give a query.
@@ -57,7 +58,7 @@ pub struct SubscribeRequest {
     #[serde(default)]
     pub user_id: Option<String>,
     /// How it begins.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub options: SubscribeOptions,
 }
 
@@ -105,7 +106,7 @@ impl ClientFrame {
     /// repeated, missing or foreign members.
     pub fn from_json(text: &str) -> Result<Self> {
         let members: Members<'_> =
-            serde_json::from_str(text).map_err(|error| invalid(format!("the frame is not valid: {error}")))?;
+            read_object(text.as_bytes()).map_err(|error| invalid(format!("the frame is not valid: {error}")))?;
         match members {
             Members { kind, subscriptions: Some(list), query_id: None, token: None } if kind == "subscribe" => {
                 if list.is_empty() {
@@ -135,14 +136,14 @@ impl SubscribeRequest {
     /// Reads one element of `subscriptions`.
     fn from_json(text: &str) -> Result<Self, BadSubscription> {
         let bad = |message: String| BadSubscription {
-            query_id: serde_json::from_str::<NameOnly>(text).ok().and_then(|only| match only.query_id {
+            query_id: read_object::<NameOnly>(text.as_bytes()).ok().and_then(|only| match only.query_id {
                 Some(Value::String(name)) if is_query_id(&name) => Some(name),
                 _ => None,
             }),
             error: invalid(message),
         };
         let request: Self =
-            serde_json::from_str(text).map_err(|error| bad(format!("the subscription is not valid: {error}")))?;
+            read_object(text.as_bytes()).map_err(|error| bad(format!("the subscription is not valid: {error}")))?;
         if !is_query_id(&request.query_id) {
             return Err(bad(format!("query_id has 1 to {MAX_QUERY_ID_CHARS} characters")));
         }
@@ -204,6 +205,8 @@ mod tests {
             {"query_id": "zero", "sql": "x", "options": {"batch_size": 0}},
             {"query_id": "minus", "sql": "x", "options": {"last_rows": -1}},
             {"query_id": "deep", "sql": "x", "params": [[1]]},
+            {"query_id": "list", "sql": "x", "options": []},
+            ["in", "order"],
             "text"
         ]}"#;
         let Ok(ClientFrame::Subscribe(list)) = ClientFrame::from_json(frame) else { panic!("a subscribe frame") };
@@ -225,6 +228,8 @@ mod tests {
                 (Some("zero"), invalid),
                 (Some("minus"), invalid),
                 (Some("deep"), invalid),
+                (Some("list"), invalid),
+                (None, invalid),
                 (None, invalid),
             ]
         );
@@ -250,6 +255,7 @@ mod tests {
             r#"{"type":"authenticate"}"#,
             r#"{"type":"pong"}"#,
             r#"{"type":"ping"} x"#,
+            r#"["ping"]"#,
         ] {
             let error = ClientFrame::from_json(text).expect_err(text);
             assert_eq!(error.code, ErrorCode::InvalidRequest, "{text}");
