@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{
     Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SchemaVersion, TableId, TableType, UserId,
 };
 use kalamdb_sql::{Access, NamespaceDefinition, TableDefinition, TableSchema};
+use kalamdb_store::StreamBounds;
 use kalamdb_store::catalog::CatalogData;
 use kalamdb_store::codec::catalog::{StorageRecord, UserRecord};
 
@@ -46,6 +48,17 @@ impl TableEntry {
 
     pub(crate) fn table_type(&self) -> TableType {
         self.definition.table_type
+    }
+
+    /// How long the rows of a stream table live, and how many a user may have; none for another table.
+    pub(crate) fn stream_bounds(&self, settings: &Settings) -> Option<StreamBounds> {
+        if self.table_type() != TableType::Stream {
+            return None;
+        }
+        let options = &self.definition.options;
+        let ttl = options.ttl.unwrap_or(settings.stream.default_ttl).as_micros();
+        let max_rows = options.max_rows.unwrap_or(settings.stream.max_rows_per_user);
+        Some(StreamBounds { ttl: i64::try_from(ttl).unwrap_or(i64::MAX), max_rows })
     }
 
     pub(crate) fn access(&self) -> Access {

@@ -88,6 +88,12 @@ impl LiveSource for EngineSource {
         compile::table_state(&self.runtime, query)
     }
 
+    fn expired_before(&self, query: &LiveQuery) -> Option<i64> {
+        let catalog = self.runtime.catalog();
+        let bounds = catalog.table_of(query.partition.table)?.stream_bounds(self.runtime.settings())?;
+        Some(now_micros().saturating_sub(bounds.ttl))
+    }
+
     fn now(&self) -> i64 {
         now_micros()
     }

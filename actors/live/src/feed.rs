@@ -18,9 +18,23 @@ use crate::subscription::Member;
 /// Bytes of the log read at a time.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// The first number of a statement.
-pub(crate) fn first_seq(entry: &LogEntry) -> u64 {
-    entry.changes.first().map_or(0, |change| change.seq.0)
+/// The frames that a statement is to a query.
+///
+/// # Errors
+/// When the query fails on a row.
+pub(crate) fn frames_of(
+    source: &dyn LiveSource,
+    query: &LiveQuery,
+    last: Seq,
+    entry: &LogEntry,
+    max_frame_bytes: usize,
+) -> Result<Vec<FrameTail>, Error> {
+    if source.expired_before(query).is_some_and(|moment| entry.committed_at < moment) {
+        return Ok(Vec::new());
+    }
+    let changes = query.program.changes(entry)?;
+    let first = entry.changes.first().map_or(0, |change| change.seq.0);
+    Ok(change_frames(&changes, first, last.0, max_frame_bytes))
 }
 
 pub(crate) fn max_frame_bytes(settings: &LiveSettings) -> usize {
@@ -107,7 +121,7 @@ impl Feed {
             match self.reader.log(after, cursor, PAGE_BYTES).await {
                 Ok(page) => {
                     for (last, entry) in &page.entries {
-                        if let Err(error) = evaluate(&mut alone, *last, entry, self.max_frame_bytes) {
+                        if let Err(error) = evaluate(&*self.source, &mut alone, *last, entry, self.max_frame_bytes) {
                             return alone.close(reason_of(&error), Some(&error));
                         }
                     }
@@ -169,7 +183,7 @@ impl Feed {
                 ended.push((Arc::clone(key), reason, None));
                 continue;
             }
-            if let Err(error) = evaluate(group, last, entry, max_frame_bytes) {
+            if let Err(error) = evaluate(&**source, group, last, entry, max_frame_bytes) {
                 ended.push((Arc::clone(key), reason_of(&error), Some(error)));
             } else if group.members.is_empty() {
                 ended.push((Arc::clone(key), CloseReason::Internal, None));
@@ -211,12 +225,17 @@ fn closed_by(error: &Error) -> CloseReason {
 }
 
 /// Evaluates a statement for a group, and tells its members.
-fn evaluate(group: &mut Group, last: Seq, entry: &LogEntry, max_frame_bytes: usize) -> Result<(), Error> {
+fn evaluate(
+    source: &dyn LiveSource,
+    group: &mut Group,
+    last: Seq,
+    entry: &LogEntry,
+    max_frame_bytes: usize,
+) -> Result<(), Error> {
     if group.members.iter().all(|member| member.after >= last) {
         return Ok(());
     }
-    let changes = group.query.program.changes(entry)?;
-    let frames = change_frames(&changes, first_seq(entry), last.0, max_frame_bytes);
+    let frames = frames_of(source, &group.query, last, entry, max_frame_bytes)?;
     group.deliver(last, entry.committed_at, &frames);
     Ok(())
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use kalamdb_commons::{Error, ErrorCode, Seq};
 use kalamdb_store::PartitionReader;
-use kalamdb_wire::{CloseReason, ServerFrame, SubscribeOptions, change_frames, initial_frames};
+use kalamdb_wire::{CloseReason, ServerFrame, SubscribeOptions, initial_frames};
 
 use crate::connection::LiveCaller;
-use crate::feed::{first_seq, max_frame_bytes};
+use crate::feed::{frames_of, max_frame_bytes};
 use crate::hub::LiveHub;
 use crate::outbox::Ended;
 use crate::source::LiveSnapshot;
@@ -163,8 +163,14 @@ impl Feeder<'_> {
             let page = self.reader.log(after, published, PAGE_BYTES).await.map_err(log_failed)?;
             let is_last = page.reached >= published;
             for (last, entry) in &page.entries {
-                let changes = subscription.query.program.changes(entry).map_err(query_failed)?;
-                let frames = change_frames(&changes, first_seq(entry), last.0, max_frame_bytes(&self.hub.settings));
+                let frames = frames_of(
+                    &*self.hub.source,
+                    &subscription.query,
+                    *last,
+                    entry,
+                    max_frame_bytes(&self.hub.settings),
+                )
+                .map_err(query_failed)?;
                 let count = frames.len() as u64;
                 subscription.replay(frames).await?;
                 subscription.changes.fetch_add(count, Ordering::Relaxed);

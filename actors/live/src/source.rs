@@ -59,6 +59,10 @@ pub trait LiveSource: Send + Sync + fmt::Debug {
     /// Looks at the catalog as it is now.
     fn table_state(&self, query: &LiveQuery) -> TableState;
 
+    /// Changes from before this moment (microseconds since the epoch) are not told any more: the rows of a stream table
+    /// live so long; none for another table.
+    fn expired_before(&self, query: &LiveQuery) -> Option<i64>;
+
     /// Now, in microseconds since the epoch.
     fn now(&self) -> i64;
 }

@@ -36,6 +36,7 @@ mod recent;
 mod segment_rows;
 mod segments;
 mod sequence;
+mod streams;
 mod syncer;
 mod table;
 mod watched;
@@ -61,6 +62,7 @@ pub use log::LogBounds;
 pub use pending::PendingFile;
 pub use pins::Pin;
 pub use segment_rows::SegmentRows;
+pub use streams::StreamBounds;
 pub use table::TableTotals;
 
 use crate::StoreError;
@@ -70,6 +72,7 @@ use lease::{HeldLeases, Issuer};
 use log::Overfull;
 use pins::Pins;
 use sequence::{NoNumbers, Sequence};
+use streams::Ages;
 use syncer::WrittenSignal;
 use table::{Notice, Table};
 use watched::Stripe;
@@ -99,6 +102,14 @@ pub enum SyncMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+/// Where `_seq`s come from.
+#[derive(Debug)]
+enum Numbers {
+    Own(Sequence),
+    /// Of the committer whose counter is the server's.
+    Of(Arc<Committer>),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Committer {
@@ -109,7 +120,9 @@ pub struct Committer {
     hasher: RandomState,
     tables: DashMap<TableId, Arc<Table>>,
     notice: Notice,
-    sequence: Sequence,
+    numbers: Numbers,
+    /// Of stream tables.
+    ages: Ages,
     pins: Arc<Pins>,
     leases: Arc<HeldLeases>,
     issuer: Issuer,
@@ -131,6 +144,16 @@ pub struct Committer {
     catalog_unknown: AtomicBool,
 }
 
+impl Numbers {
+    /// The number that is given next.
+    fn first(&self) -> Seq {
+        match self {
+            Self::Own(sequence) => sequence.first(),
+            Self::Of(main) => main.numbers.first(),
+        }
+    }
+}
+
 impl Committer {
     /// Takes up the sequence where the backend left it, and counts what the tables hold.
     ///
@@ -150,10 +173,23 @@ impl Committer {
         mode: SyncMode,
         failed: Option<&Self>,
     ) -> Result<Arc<Self>> {
+        Self::open_with(backend, mode, failed, None).await
+    }
+
+    async fn open_with(
+        backend: Arc<dyn StorageBackend>,
+        mode: SyncMode,
+        failed: Option<&Self>,
+        numbers_of: Option<Arc<Self>>,
+    ) -> Result<Arc<Self>> {
         let tables = table::recount(backend.as_ref()).await?;
-        let sequence = Sequence::open(backend.as_ref()).await?;
+        let numbers = match numbers_of {
+            Some(main) => Numbers::Of(main),
+            None => Numbers::Own(Sequence::open(backend.as_ref()).await?),
+        };
+        let first = numbers.first();
         // Manifest generations are numbers of the sequence: whatever is stored is older than the next.
-        let newest = sequence.first().0.saturating_sub(1);
+        let newest = first.0.saturating_sub(1);
         let pins = failed.map_or_else(|| Pins::new(newest), |failed| Arc::clone(&failed.pins));
         pins.begin_anew(newest);
         Ok(Arc::new(Self {
@@ -173,8 +209,9 @@ impl Committer {
             written: Arc::default(),
             synced: watch::Sender::new(Ticket(0)),
             unsynced: Mutex::new(HashMap::new()),
-            queue: Queue::new(sequence.first()),
-            sequence,
+            queue: Queue::new(first),
+            numbers,
+            ages: Ages::default(),
             poisoned: AtomicBool::new(false),
             overfull: Overfull::default(),
             catalog_unknown: AtomicBool::new(false),
@@ -385,7 +422,13 @@ impl Committer {
 
     /// Numbers that could not be reserved poison like any other failed write; the statement itself wrote nothing.
     async fn take_seqs(&self, count: usize) -> Result<Vec<Seq>> {
-        self.sequence.take(self.backend.as_ref(), count).await.map_err(|why| self.without_numbers(why))
+        match &self.numbers {
+            Numbers::Own(sequence) => {
+                sequence.take(self.backend.as_ref(), count).await.map_err(|why| self.without_numbers(why))
+            }
+            // If they cannot be had it is that one that fails.
+            Numbers::Of(main) => Box::pin(main.take_seqs(count)).await,
+        }
     }
 
     /// The next manifest generation: a number of the sequence, so that none is ever given twice, and they grow with
@@ -397,10 +440,11 @@ impl Committer {
 
     /// Reserves the next numbers in good time.
     async fn reserve_ahead(&self) {
-        if !self.sequence.is_low() {
+        let Numbers::Own(sequence) = &self.numbers else { return };
+        if !sequence.is_low() {
             return;
         }
-        if let Err(why) = self.sequence.reserve(self.backend.as_ref(), 0).await {
+        if let Err(why) = sequence.reserve(self.backend.as_ref(), 0).await {
             let error = self.without_numbers(why);
             tracing::error!(error = error.detail.as_deref().unwrap_or(&error.message), "no numbers for rows");
         }

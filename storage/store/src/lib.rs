@@ -26,7 +26,8 @@ pub use backend::{RocksDbBackend, RocksDbOptions};
 pub use committer::{
     Acknowledgement, Changes, CommitError, Committed, Committer, CompactedRows, CompactionSource, FlushError,
     FlushLimits, FlushedRow, HotRow, HotRows, Lease, LogBounds, NewSegment, PartitionGuard, PartitionId, PendingFile,
-    Pin, PublishWatch, RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, SyncMode, TableTotals, Ticket,
+    Pin, PublishWatch, RowChange, RowState, SegmentCommit, SegmentRows, SegmentsRead, StreamBounds, SyncMode,
+    TableTotals, Ticket,
 };
 pub use error::StoreError;
 pub use reader::{LogCoverage, LogPage, PartitionReader};

@@ -66,7 +66,8 @@ pub trait PartitionReader: Send + Sync + fmt::Debug {
     async fn log(&self, after: Seq, up_to: Seq, max_bytes: usize) -> Result<LogPage>;
 }
 
-/// What a partition's log covers, as a snapshot shows it; `published` was asked for before the snapshot was taken.
+/// What a partition's log covers, as a snapshot shows it; `published` was asked for before the snapshot was taken, and
+/// nothing from before `floor` is kept whatever the partition says.
 /// `catalog` is a snapshot of the store that holds the catalog.
 ///
 /// # Errors
@@ -75,12 +76,12 @@ pub async fn log_coverage(
     catalog: &dyn Snapshot,
     snapshot: &dyn Snapshot,
     partition: &PartitionId,
-    published: Seq,
+    (floor, published): (Seq, Seq),
 ) -> Result<LogCoverage> {
     let record = manifest::record(snapshot, partition).await?;
     let born = get(catalog, Family::System, system::table_born(partition.table)).await?;
     let born = born.map(|bytes| TableBorn::decode(&bytes)).transpose()?.map(|born| born.0).unwrap_or_default();
-    Ok(LogCoverage { begin: record.log_begin.max(born), end: published.max(born) })
+    Ok(LogCoverage { begin: record.log_begin.max(born).max(floor), end: published.max(born) })
 }
 
 /// A part of a partition's log, as a snapshot shows it; see [`PartitionReader::log`].

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::errors::from_datafusion;
-use super::runtime::now_micros;
+use super::runtime::{CatalogAndRows, now_micros};
 use super::scope::Scope;
 use super::{Runtime, Store};
 use crate::HeaderUser;
@@ -62,6 +62,7 @@ pub(crate) struct StatementContext {
 #[derive(Debug)]
 struct Seen {
     snapshot: Arc<dyn Snapshot>,
+    streams: Arc<dyn Snapshot>,
     /// Keeps the files of the segments that the snapshot's manifest names.
     _pin: Pin,
     /// Writes after this one are not in the snapshot.
@@ -71,9 +72,9 @@ struct Seen {
 impl StatementContext {
     /// Catalog and rows of one instant: if DDL came between the two, both are taken again.
     pub(crate) async fn begin(scope: &Scope, now: Option<i64>) -> Result<Arc<Self>> {
-        let (catalog, store, pin, snapshot) = scope.runtime.catalog_and_rows().await?;
+        let CatalogAndRows { catalog, store, pin, snapshot, streams } = scope.runtime.catalog_and_rows().await?;
         let newest = store.committer.newest();
-        Ok(Self::new(scope, now, catalog, store, Some(Seen { snapshot, _pin: pin, newest })))
+        Ok(Self::new(scope, now, catalog, store, Some(Seen { snapshot, streams, _pin: pin, newest })))
     }
 
     /// For a statement that reads no rows.
@@ -118,6 +119,23 @@ impl StatementContext {
         Ok(seen.snapshot.as_ref())
     }
 
+    /// The rows of tables of a kind, as all of the statement sees them.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    pub(crate) fn rows_of(&self, table_type: TableType) -> Result<&dyn Snapshot> {
+        match (table_type, &self.seen) {
+            (TableType::Stream, Some(seen)) => Ok(seen.streams.as_ref()),
+            _ => self.snapshot(),
+        }
+    }
+
+    /// Rows of a table from before this moment (microseconds since the epoch) are not seen any more, though they may be
+    /// there; none where rows live for ever.
+    pub(crate) fn expired_before(&self, entry: &TableEntry) -> Option<i64> {
+        entry.stream_bounds(self.runtime.settings()).map(|bounds| self.now.saturating_sub(bounds.ttl))
+    }
+
     /// Whether it was begun as one that reads rows.
     pub(crate) fn sees_rows(&self) -> bool {
         self.seen.is_some()
@@ -154,6 +172,14 @@ impl StatementContext {
             return Err(Error::new(ErrorCode::Forbidden, format!("'{name}' is made by the server: nobody writes it")));
         }
         let entry = self.catalog.table(&name)?;
+        if action == Action::Change && entry.table_type() == TableType::Stream {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "'{name}' is a stream table: its rows are inserted, and go by themselves; they are not changed"
+                ),
+            ));
+        }
         let user = self.partition_user(entry, table.user_qualifier)?;
         self.check_role(entry, action)?;
         if let Some(user) = &user {

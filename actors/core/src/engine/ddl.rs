@@ -93,9 +93,6 @@ pub(crate) fn check_user(auth: &AuthSettings, user: &UserId, options: &UserOptio
 
 /// The definition that a CREATE TABLE asks for.
 pub(crate) async fn new_table(context: &Arc<StatementContext>, create: &CreateTable) -> Result<NewTable> {
-    if create.table_type == TableType::Stream {
-        return Err(Error::new(ErrorCode::Unsupported, "stream tables are not offered by this version"));
-    }
     let mut columns = Vec::with_capacity(create.columns.len());
     for (at, spec) in create.columns.iter().enumerate() {
         columns.push(column(context, at, spec, create.primary_key.contains(&spec.name)).await?);

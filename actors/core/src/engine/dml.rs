@@ -188,8 +188,8 @@ pub(crate) async fn run(
         let mut context = dml.begin(scope, now, attempt).await?;
         // Of the store that was read: one that failed meanwhile refuses, whatever has taken its place.
         let store = Arc::clone(&context.store);
-        let committer = &store.committer;
         let (mut entry, partition) = context.resolve(dml.table(), dml.action())?;
+        let committer = store.committer_of(entry.table_type());
         let mut guard = None;
         if attempt >= HELD_FROM_TRY {
             guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
@@ -237,7 +237,11 @@ pub(crate) async fn run(
             now,
             rows: prepared.changes,
         };
-        let committed = match guard.commit(changes).await {
+        let committed = match entry.stream_bounds(runtime.settings()) {
+            Some(bounds) => guard.commit_stream(changes, bounds).await,
+            None => guard.commit(changes).await,
+        };
+        let committed = match committed {
             Ok(committed) => committed,
             Err(CommitError::Stale) => continue,
             Err(CommitError::Refused(error))

@@ -104,7 +104,7 @@ pub(crate) fn table_stats(
 ) -> Result<StatementResult> {
     check_role(context.identity.role)?;
     let entry = context.catalog.table(&context.qualify(table))?;
-    let totals = context.store.committer.totals(entry.id());
+    let totals = context.store.committer_of(entry.table_type()).totals(entry.id());
     let columns = [
         RowColumn::new("buffered_rows", ColumnType::BigInt, false),
         RowColumn::new("flushed_rows", ColumnType::BigInt, false),

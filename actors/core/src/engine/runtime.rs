@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{Error, ErrorCode, Result};
+use kalamdb_commons::{Error, ErrorCode, Result, TableType};
 use kalamdb_live::{LiveHub, LiveIndex};
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::{BackendRegistry, IfMissing, Pin, PublishWatch, Snapshot, StoreError, catalog, location};
@@ -91,7 +91,7 @@ impl Runtime {
             .map_err(Error::internal)?;
         let statement_handle = statement_threads.handle().clone();
         let live: Arc<LiveIndex> = Arc::default();
-        store.committer.watch_published(Arc::clone(&live) as Arc<dyn PublishWatch>);
+        store.watch_published(&(Arc::clone(&live) as Arc<dyn PublishWatch>));
         store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         Ok(Self {
@@ -173,7 +173,7 @@ impl Runtime {
         };
         let snapshot = CatalogSnapshot::from_data(data);
         self.segments.boundaries().set(store.shared.as_ref());
-        store.committer.watch_published(Arc::clone(&self.live) as Arc<dyn PublishWatch>);
+        store.watch_published(&(Arc::clone(&self.live) as Arc<dyn PublishWatch>));
         let _changing = self.changing_catalog();
         // Before the store: nothing is written by the new one to where a storage was by the old one.
         self.segments.adopt(&snapshot.storages);
@@ -188,7 +188,7 @@ impl Runtime {
 
     /// The catalog and the rows of one instant. A dropped table's rows are gone before the catalog says so:
     /// while that is being written, whoever begins waits.
-    pub(crate) async fn catalog_and_rows(&self) -> Result<(Arc<CatalogSnapshot>, Arc<Store>, Pin, Arc<dyn Snapshot>)> {
+    pub(crate) async fn catalog_and_rows(&self) -> Result<CatalogAndRows> {
         loop {
             let epoch = self.settled_catalog().await?;
             let catalog = self.catalog();
@@ -196,8 +196,9 @@ impl Runtime {
             // First the pin: what the snapshot names is not deleted then.
             let pin = store.committer.pin();
             let snapshot = store.backend.snapshot().await;
+            let streams = store.backend_of(TableType::Stream).snapshot().await;
             if *self.catalog_epoch.borrow() == epoch {
-                return Ok((catalog, store, pin, snapshot?));
+                return Ok(CatalogAndRows { catalog, pin, snapshot: snapshot?, streams: streams?, store });
             }
         }
     }
@@ -331,6 +332,18 @@ impl Runtime {
             }
         }
     }
+}
+
+/// What one instant shows.
+#[derive(Debug)]
+pub(crate) struct CatalogAndRows {
+    pub(crate) catalog: Arc<CatalogSnapshot>,
+    pub(crate) store: Arc<Store>,
+    /// Keeps the files of the segments that the rows' snapshot names.
+    pub(crate) pin: Pin,
+    pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// Of the rows of stream tables.
+    pub(crate) streams: Arc<dyn Snapshot>,
 }
 
 /// That storage `local` is where its segments were written.

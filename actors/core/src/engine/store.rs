@@ -1,14 +1,16 @@
 //! The open backend with its committer. They live and fail together: after a failed write or sync both are
-//! replaced, and what the backend then holds is the truth.
+//! replaced, and what the backend then holds is the truth. Beside them are those of stream tables, in memory.
 
 use std::sync::Arc;
 use std::thread;
 
 use kalamdb_commons::settings::{Durability, StorageSettings};
-use kalamdb_commons::{Error, Result};
+use kalamdb_commons::{Error, Result, Seq, TableType};
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::home::{self, Shared};
-use kalamdb_store::{BackendRegistry, Committer, IfMissing, StorageBackend, SyncMode, identity};
+use kalamdb_store::{
+    BackendRegistry, Committer, IfMissing, MemoryBackend, PublishWatch, StorageBackend, SyncMode, identity,
+};
 use tokio::runtime::Builder;
 
 use crate::task::logged;
@@ -20,6 +22,17 @@ pub(crate) struct Store {
     pub(crate) committer: Arc<Committer>,
     /// What other servers may read, too.
     pub(crate) shared: Option<Shared>,
+    streams: StreamStore,
+}
+
+/// Where the rows of stream tables are. They stay when the store beside them is opened again, and are gone with the
+/// process.
+#[derive(Debug)]
+struct StreamStore {
+    backend: Arc<dyn StorageBackend>,
+    committer: Arc<Committer>,
+    /// Nothing that was told before is kept.
+    since: Seq,
 }
 
 impl Store {
@@ -38,7 +51,14 @@ impl Store {
         match Self::recover(Arc::clone(&backend), settings.durability, failed).await {
             Ok((committer, database, shared)) => {
                 committer.take_failpoints_of(backends);
-                Ok((Self { backend, committer, shared }, database))
+                let (kept, since) = match failed {
+                    Some(failed) => (Arc::clone(&failed.streams.backend), Some(failed.streams.since)),
+                    None => (Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>, None),
+                };
+                let streams = Committer::open_streams(Arc::clone(&kept), &committer).await?;
+                let since = since.unwrap_or_else(|| streams.published());
+                let streams = StreamStore { backend: kept, committer: streams, since };
+                Ok((Self { backend, committer, shared, streams }, database))
             }
             Err(error) => {
                 // Whoever tries again finds the files free.
@@ -71,6 +91,36 @@ impl Store {
         let run = move || runtime.block_on(logged("syncer", committer.run_syncer()));
         thread::Builder::new().name("kalamdb-syncer".to_owned()).spawn(run).map_err(Error::internal)?;
         Ok(())
+    }
+
+    /// Where tables of a kind have their rows.
+    pub(crate) fn backend_of(&self, table_type: TableType) -> &Arc<dyn StorageBackend> {
+        match table_type {
+            TableType::User | TableType::Shared => &self.backend,
+            TableType::Stream => &self.streams.backend,
+        }
+    }
+
+    /// Who commits to tables of a kind.
+    pub(crate) fn committer_of(&self, table_type: TableType) -> &Arc<Committer> {
+        match table_type {
+            TableType::User | TableType::Shared => &self.committer,
+            TableType::Stream => &self.streams.committer,
+        }
+    }
+
+    /// Of what was told up to here nothing is kept, for tables of a kind.
+    pub(crate) fn log_floor(&self, table_type: TableType) -> Seq {
+        match table_type {
+            TableType::User | TableType::Shared => Seq(0),
+            TableType::Stream => self.streams.since,
+        }
+    }
+
+    /// Has `watch` told of every statement that is published and logged.
+    pub(super) fn watch_published(&self, watch: &Arc<dyn PublishWatch>) {
+        self.committer.watch_published(Arc::clone(watch));
+        self.streams.committer.watch_published(Arc::clone(watch));
     }
 
     /// Whether it has to be opened again before anything can be written.

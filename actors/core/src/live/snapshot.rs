@@ -35,10 +35,12 @@ pub(super) async fn last_rows(
 ) -> Result<LiveSnapshot> {
     let (parsed, params) = asked.parse(runtime)?;
     let scope = asked.scope(runtime);
+    let gone = || Error::new(ErrorCode::TableNotFound, "the table is gone");
+    let kind = runtime.catalog().table_of(partition.table).ok_or_else(gone)?.table_type();
     loop {
         let store = runtime.store();
         // Before the rows are looked at: whatever is published by now is among them.
-        let published = store.committer.published();
+        let published = store.committer_of(kind).published();
         let context = scope.begin(None).await?;
         if !Arc::ptr_eq(&context.store, &store) {
             continue;
@@ -49,7 +51,7 @@ pub(super) async fn last_rows(
                 let columns = places.into_iter().filter_map(|place| entry.schema.columns.get(place));
                 columns.map(|column| column.name.to_string()).collect::<Vec<_>>()
             }
-            None => return Err(Error::new(ErrorCode::TableNotFound, "the table is gone")),
+            None => return Err(gone()),
         };
         let query = ordered(query_in(&parsed)?, parsed.column_names.as_deref(), &key_columns, count)?;
         return scope
@@ -58,9 +60,10 @@ pub(super) async fn last_rows(
                 // An error, too, may say what the rows are.
                 context.wait_visible().await?;
                 let (rows, keys) = read?;
-                let snapshot = context.snapshot()?;
-                let shown = manifest::record(snapshot, partition).await?.last_seq;
-                let born = log_coverage(snapshot, snapshot, partition, published).await?.end;
+                let rows_snapshot = context.rows_of(kind)?;
+                let shown = manifest::record(rows_snapshot, partition).await?.last_seq;
+                let bounds = (store.log_floor(kind), published);
+                let born = log_coverage(context.snapshot()?, rows_snapshot, partition, bounds).await?.end;
                 Ok(LiveSnapshot { rows, keys, seq: shown.max(born) })
             })
             .await;

@@ -172,12 +172,22 @@ impl CatalogState {
 
     /// A change that takes rows away, or has some written that the catalog before it does not know, with the gates closed that it asks for, of `store`.
     /// `dropped` are the tables that go with everything they have.
-    async fn publish(&self, store: &Store, batch: Batch, snapshot: CatalogSnapshot, dropped: &[TableId]) -> Result<()> {
+    async fn publish(
+        &self,
+        store: &Store,
+        batch: Batch,
+        snapshot: CatalogSnapshot,
+        dropped: &[Arc<TableEntry>],
+    ) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
         if dropped.is_empty() {
             store.committer.write_synced(batch).await?;
         } else {
-            store.committer.drop_tables(batch, dropped, now_micros()).await?;
+            let ids: Vec<TableId> = dropped.iter().map(|entry| entry.id()).collect();
+            store.committer.drop_tables(batch, &ids, now_micros()).await?;
+            for entry in dropped.iter().filter(|entry| entry.table_type() == TableType::Stream) {
+                store.committer_of(TableType::Stream).drop_stream(entry.id()).await?;
+            }
         }
         self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
@@ -209,8 +219,7 @@ impl CatalogState {
             }
             snapshot.require_namespace(&name)?;
         }
-        let tables: Vec<(TableId, QualifiedTableName)> =
-            snapshot.tables_in(&name).map(|entry| (entry.id(), entry.definition.name.clone())).collect();
+        let tables: Vec<Arc<TableEntry>> = snapshot.tables_in(&name).cloned().collect();
         if !tables.is_empty() && !cascade {
             let count = tables.len();
             return Err(Error::new(
@@ -221,18 +230,17 @@ impl CatalogState {
         let mut batch = Batch::new();
         let store = self.runtime.store();
         let mut gates = Vec::with_capacity(tables.len());
-        for (id, table) in &tables {
-            gates.push(store.committer.close_gate(*id).await);
-            records::delete_table(&mut batch, *id);
-            snapshot.tables.remove(table);
+        for entry in &tables {
+            gates.push(store.committer_of(entry.table_type()).close_gate(entry.id()).await);
+            records::delete_table(&mut batch, entry.id());
+            snapshot.tables.remove(&entry.definition.name);
         }
         records::delete_namespace(&mut batch, &name);
         snapshot.namespaces.remove(&name);
-        let dropped: Vec<TableId> = tables.iter().map(|(id, _)| *id).collect();
-        self.publish(&store, batch, snapshot, &dropped).await?;
+        self.publish(&store, batch, snapshot, &tables).await?;
         drop(gates);
-        for (id, _) in &tables {
-            store.committer.forget_table(*id);
+        for entry in &tables {
+            store.committer_of(entry.table_type()).forget_table(entry.id());
         }
         Ok(match tables.len() {
             0 => format!("namespace '{name}' dropped"),
@@ -274,7 +282,7 @@ impl CatalogState {
         // What is being written with the version so far is written first; what comes later is made anew. Nor does
         // anybody read rows of the new version by the catalog before it.
         let store = self.runtime.store();
-        let gate = store.committer.close_gate(entry.id()).await;
+        let gate = store.committer_of(entry.table_type()).close_gate(entry.id()).await;
         self.publish(&store, batch, snapshot, &[]).await?;
         drop(gate);
         Ok(done)
@@ -305,10 +313,10 @@ impl CatalogState {
         snapshot.tables.remove(name);
         // Nobody commits to it from here on; whoever comes later finds it gone.
         let store = self.runtime.store();
-        let gate = store.committer.close_gate(entry.id()).await;
-        self.publish(&store, batch, snapshot, &[entry.id()]).await?;
+        let gate = store.committer_of(entry.table_type()).close_gate(entry.id()).await;
+        self.publish(&store, batch, snapshot, &[Arc::clone(&entry)]).await?;
         drop(gate);
-        store.committer.forget_table(entry.id());
+        store.committer_of(entry.table_type()).forget_table(entry.id());
         Ok(format!("table '{name}' dropped"))
     }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kalamdb_commons::Result;
+use kalamdb_commons::{Result, TableType};
 use kalamdb_store::{LogBounds, PartitionId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::OwnedMutexGuard;
@@ -32,6 +32,8 @@ const FORGET_JOBS: Duration = Duration::from_secs(60);
 /// How often change logs are shortened, and how many partitions are looked at each time.
 const TRIM_LOGS: Duration = Duration::from_secs(1);
 const TRIM_PARTITIONS: usize = 2000;
+/// How long rows of stream tables that nobody sees any more may take memory.
+const EXPIRE: Duration = Duration::from_millis(250);
 
 /// How often the store is looked at.
 const STORE_CHECK: Duration = Duration::from_millis(200);
@@ -62,6 +64,7 @@ pub(super) struct HousekeeperState {
     forgetting: Arc<tokio::sync::Mutex<()>>,
     /// Where the round over all change logs has got to.
     trimming: Arc<tokio::sync::Mutex<Option<PartitionId>>>,
+    expiring: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Its ticks.
@@ -79,6 +82,8 @@ pub(super) enum HousekeeperMsg {
     ForgetJobs,
     /// Shorten change logs.
     TrimLogs,
+    /// Take old rows out of stream tables.
+    Expire,
 }
 
 impl Named for HousekeeperMsg {
@@ -90,6 +95,7 @@ impl Named for HousekeeperMsg {
             Self::Sweep => "Sweep",
             Self::ForgetJobs => "ForgetJobs",
             Self::TrimLogs => "TrimLogs",
+            Self::Expire => "Expire",
         }
     }
 }
@@ -173,6 +179,7 @@ impl HousekeeperState {
             HousekeeperMsg::Sweep => SWEEP,
             HousekeeperMsg::ForgetJobs => FORGET_JOBS,
             HousekeeperMsg::TrimLogs => TRIM_LOGS,
+            HousekeeperMsg::Expire => EXPIRE,
         };
         self.arm_in(delay, myself, tick);
     }
@@ -182,6 +189,13 @@ impl HousekeeperState {
         // It ends by itself when the actor is gone.
         drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
     }
+}
+
+/// Takes out what is old in stream tables.
+async fn expire(runtime: &Runtime) -> Result<()> {
+    let catalog = runtime.catalog();
+    let bounds = |table| catalog.table_of(table)?.stream_bounds(runtime.settings());
+    runtime.store().committer_of(TableType::Stream).expire(now_micros(), bounds).await
 }
 
 /// Shortens the change logs that are too long, and those whose turn it is.
@@ -194,6 +208,7 @@ async fn trim_logs(runtime: Arc<Runtime>, mut place: OwnedMutexGuard<Option<Part
         return Ok(());
     }
     store.committer.trim_overfull_logs(bounds).await?;
+    store.committer_of(TableType::Stream).trim_overfull_logs(bounds).await?;
     *place = store.committer.trim_logs(place.take(), TRIM_PARTITIONS, bounds).await?;
     Ok(())
 }
@@ -220,6 +235,7 @@ impl Actor for Housekeeper {
             sweeping: Arc::default(),
             forgetting: Arc::default(),
             trimming: Arc::default(),
+            expiring: Arc::default(),
         };
         for tick in [
             HousekeeperMsg::CheckStore,
@@ -227,6 +243,7 @@ impl Actor for Housekeeper {
             HousekeeperMsg::RetireIdle,
             HousekeeperMsg::ForgetJobs,
             HousekeeperMsg::TrimLogs,
+            HousekeeperMsg::Expire,
         ] {
             state.arm(&myself, tick);
         }
@@ -258,6 +275,14 @@ impl Actor for Housekeeper {
                     result
                 };
                 state.tidy(&state.forgetting, "forget jobs", work);
+            }
+            HousekeeperMsg::Expire => {
+                let work = |runtime: Arc<Runtime>, turn: OwnedMutexGuard<()>| async move {
+                    let result = expire(&runtime).await;
+                    drop(turn);
+                    result
+                };
+                state.tidy(&state.expiring, "expire", work);
             }
             HousekeeperMsg::TrimLogs => {
                 let work = |runtime, place: OwnedMutexGuard<Option<PartitionId>>| trim_logs(runtime, place);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::budget::RestartBudget;
 
-/// A user whose session fails so often within [`WINDOW`] is refused for [`REFUSAL`].
+/// A user whose session fails so often within a minute is refused for [`REFUSAL`].
 pub const FAILURES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How long that is.

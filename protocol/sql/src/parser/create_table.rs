@@ -33,18 +33,7 @@ pub(super) fn create_table(input: &mut Input<'_>, leading_type: Option<TableType
         column.nullable &= !primary_key.contains(&column.name);
         column
     });
-    let table = CreateTable {
-        name,
-        table_type,
-        if_not_exists,
-        columns: columns.collect(),
-        primary_key,
-        options: table_options,
-    };
-    match table.table_type {
-        TableType::User | TableType::Shared => Ok(table),
-        TableType::Stream => Err(refused::not_yet(input, "CREATE STREAM TABLE")),
-    }
+    Ok(CreateTable { name, table_type, if_not_exists, columns: columns.collect(), primary_key, options: table_options })
 }
 
 /// The columns and constraints as they are read.

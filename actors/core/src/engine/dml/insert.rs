@@ -40,7 +40,8 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
     };
     if target.context.reads(target.partition) {
         // The rows depend on what the partition held.
-        prepared.base = Some(committer::last_seq(target.context.snapshot()?, target.partition).await?);
+        prepared.base =
+            Some(committer::last_seq(target.context.rows_of(target.entry.table_type())?, target.partition).await?);
     }
     Ok(prepared)
 }

@@ -27,12 +27,13 @@ pub(super) struct StoredRow {
 pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<Vec<Option<StoredRow>>> {
     let space = keys::rows_partition(target.partition.table, target.partition.user.as_ref());
     let mut readers: HashMap<SchemaVersion, (RowReader, Projection)> = HashMap::new();
+    let expired_before = target.context.expired_before(target.entry);
     let mut rows = Vec::with_capacity(row_keys.len());
     // Keys without anything hot; what is hot, a tombstone too, is newer than any segment.
     let mut not_hot: HashMap<&[u8], Vec<usize>> = HashMap::new();
     for (at_chunk, chunk) in row_keys.chunks(LOOKUP_ROWS).enumerate() {
         let full: Vec<Bytes> = chunk.iter().map(|key| keys::row_key(&space, key)).collect();
-        let found = target.context.snapshot()?.get_many(Family::Rows, &full).await?;
+        let found = target.context.rows_of(target.entry.table_type())?.get_many(Family::Rows, &full).await?;
         for (at, (key, stored)) in chunk.iter().zip(found).enumerate() {
             let Some(stored) = stored else {
                 // A key may be asked for more than once.
@@ -41,7 +42,7 @@ pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<V
                 continue;
             };
             let header = RowView::parse(&stored)?.header();
-            if header.deleted {
+            if header.deleted || expired_before.is_some_and(|moment| header.updated < moment) {
                 rows.push(None);
                 continue;
             }

@@ -47,6 +47,8 @@ pub(crate) struct RowDecoder {
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
     deleted: Tombstones,
+    /// Rows of a stream table from before are left out.
+    expired_before: Option<i64>,
     readers: HashMap<SchemaVersion, VersionReader>,
 }
 
@@ -58,7 +60,13 @@ impl RowDecoder {
         schema: SchemaRef,
         deleted: Tombstones,
     ) -> Self {
-        Self { entry, columns, schema, deleted, readers: HashMap::new() }
+        Self { entry, columns, schema, deleted, expired_before: None, readers: HashMap::new() }
+    }
+
+    /// Leaves out rows from before a moment (microseconds since the epoch).
+    pub(crate) fn younger_than(mut self, moment: Option<i64>) -> Self {
+        self.expired_before = moment;
+        self
     }
 
     /// Keys without their partition's prefix, with the stored rows; at most `most` rows of them.
@@ -87,7 +95,8 @@ impl RowDecoder {
                 break;
             }
             let header = RowView::parse(value)?.header();
-            if header.deleted && !self.deleted.wants(header.updated) {
+            let is_old = self.expired_before.is_some_and(|moment| header.updated < moment);
+            if is_old || (header.deleted && !self.deleted.wants(header.updated)) {
                 continue;
             }
             let reader = reader_of(&mut self.readers, &self.entry, header.schema_version)?;

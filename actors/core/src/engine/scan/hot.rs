@@ -37,7 +37,8 @@ pub(super) fn hot_batches(
     // Without conditions every row that is read is one that was asked for.
     let first = if args.filter.is_empty() { args.limit.unwrap_or(FIRST_CHUNK_ROWS) } else { FIRST_CHUNK_ROWS };
     let rows = HotRows {
-        decoder: RowDecoder::new(Arc::clone(&args.entry), columns, schema, deleted),
+        decoder: RowDecoder::new(Arc::clone(&args.entry), columns, schema, deleted)
+            .younger_than(args.context.expired_before(&args.entry)),
         filter,
         rest: args.range.range.clone(),
         chunk_rows: first.clamp(1, FIRST_CHUNK_ROWS),
@@ -54,7 +55,7 @@ impl HotRows {
             let Some(range) = self.rest.take().filter(|_| left > 0) else { return Ok(None) };
             let request =
                 ScanRequest { range, direction: Direction::Forward, limit: self.chunk_rows, max_bytes: CHUNK_BYTES };
-            let chunk = self.args.context.snapshot()?.scan(request).await?;
+            let chunk = self.args.context.rows_of(self.args.entry.table_type())?.scan(request).await?;
             self.chunk_rows = CHUNK_ROWS;
             self.progress.found_hot(chunk.entries.len());
             let prefix_len = self.args.range.prefix_len;

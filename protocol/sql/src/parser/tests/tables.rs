@@ -134,7 +134,6 @@ fn what_a_table_cannot_be() {
         ("CREATE USER TABLE t (a INT, CHECK (a > 0))", ErrorCode::Unsupported),
         ("CREATE USER TABLE t AS SELECT 1", ErrorCode::Unsupported),
         ("CREATE TABLE t (a INT)", ErrorCode::InvalidOption),
-        ("CREATE STREAM TABLE t (a INT)", ErrorCode::Unsupported),
         ("CREATE STREAM TABLE t (a INT) WITH (flush_rows = '1')", ErrorCode::InvalidOption),
     ] {
         refused(sql, code);
