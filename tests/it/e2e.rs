@@ -21,5 +21,6 @@ mod select;
 mod status;
 mod stop;
 mod storages;
+mod streams;
 mod user_qualifier;
 mod users;
