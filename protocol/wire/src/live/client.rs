@@ -1,5 +1,7 @@
 //! What a client says.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,7 +15,6 @@ use crate::request::scalars;
 pub const MAX_QUERY_ID_CHARS: usize = 128;
 
 /// One frame from a client.
-#[derive(Debug)]
 pub enum ClientFrame {
     /// Begin some subscriptions; each stands or falls by itself.
     Subscribe(Vec<Result<SubscribeRequest, BadSubscription>>),
@@ -29,6 +30,18 @@ pub enum ClientFrame {
         /// A token as in the header, without `Bearer`.
         token: String,
     },
+}
+
+impl fmt::Debug for ClientFrame {
+    /// Shows no token and no query: neither belongs in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribe(list) => write!(f, "Subscribe({} subscriptions)", list.len()),
+            Self::Unsubscribe { query_id } => f.debug_struct("Unsubscribe").field("query_id", query_id).finish(),
+            Self::Ping => f.write_str("Ping"),
+            Self::Authenticate { .. } => f.write_str("Authenticate(…)"),
+        }
+    }
 }
 
 /// A subscription that cannot be read.
