@@ -6,6 +6,7 @@
 
 mod boundaries;
 mod partition;
+mod ranges;
 mod storages;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use kalamdb_store::codec::manifest::ManifestEntry;
 
 use self::boundaries::Boundaries;
 pub(crate) use self::partition::{PartitionSegments, Search, SegmentRead};
+pub(crate) use self::ranges::KnownRanges;
 use self::storages::Storages;
 pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, not_moved, open, segment_in};
 use crate::catalog::TableEntry;
@@ -43,6 +45,7 @@ pub(crate) struct SegmentStores {
     others: Storages,
     boundaries: Boundaries,
     cache: SegmentCache,
+    ranges: KnownRanges,
     user_template: String,
     shared_template: String,
 }
@@ -71,9 +74,15 @@ impl SegmentStores {
             others: Storages::default(),
             boundaries: Boundaries::default(),
             cache: SegmentCache::new(settings.memory / CACHE_SHARE),
+            ranges: KnownRanges::default(),
             user_template: settings.user_path_template.clone(),
             shared_template: settings.shared_path_template.clone(),
         })
+    }
+
+    /// Which keys the segments of partitions may hold.
+    pub(crate) fn ranges(&self) -> &KnownRanges {
+        &self.ranges
     }
 
     /// Makes the directory of storage `local`, if it is missing, and finds out whether it can be written.

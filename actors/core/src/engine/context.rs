@@ -147,6 +147,7 @@ impl StatementContext {
             return Ok(Arc::clone(known));
         }
         let read = Arc::new(PartitionSegments::read(self.snapshot()?, partition).await?);
+        read.teach(partition, self.runtime.segments().ranges());
         self.segments.lock().insert(partition.clone(), Arc::clone(&read));
         Ok(read)
     }

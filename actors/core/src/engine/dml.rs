@@ -94,20 +94,13 @@ impl Dml<'_> {
         }
     }
 
-    /// One that reads no rows does without a snapshot, unless it was found in its first try that the keys have to be
+    /// One that reads no rows does without a snapshot, unless it was found in its first try that its keys have to be
     /// looked up in segments.
     async fn begin(&self, scope: &Scope, now: i64, attempt: usize) -> Result<Arc<StatementContext>> {
-        if attempt == 0 && self.reads_no_rows() && !self.has_segments(scope) {
+        if attempt == 0 && self.reads_no_rows() {
             return scope.begin_unseeing(Some(now)).await;
         }
         scope.begin(Some(now)).await
-    }
-
-    /// Whether the table has segments, as far as that can be told in a moment.
-    fn has_segments(&self, scope: &Scope) -> bool {
-        let name = self.table().resolve(&scope.namespace);
-        let table = scope.runtime.catalog().tables.get(&name).map(|entry| entry.id());
-        table.is_some_and(|table| scope.runtime.store().committer.totals(table).segments > 0)
     }
 
     fn done(&self, rows: u64) -> String {
@@ -160,7 +153,8 @@ impl Target<'_> {
         &self.entry.schema
     }
 
-    async fn prepare(&self) -> Result<Prepared> {
+    /// None for an INSERT whose keys have to be looked up, which it was not begun for.
+    async fn prepare(&self) -> Result<Option<Prepared>> {
         let mut prepared = match self.dml {
             Dml::Insert(insert) => insert::prepare(self, insert).await?,
             Dml::Update(update) => {
@@ -170,8 +164,9 @@ impl Target<'_> {
             Dml::Delete(delete) => Box::pin(change::prepare(self, delete.selection.as_ref(), None)).await?,
         };
         cells::check_size(self.context, &prepared.rows)?;
-        prepared.segments = stored::segments_read(self, &prepared.changes).await?;
-        Ok(prepared)
+        let Some(segments) = stored::segments_read(self, &prepared.changes).await? else { return Ok(None) };
+        prepared.segments = segments;
+        Ok(Some(prepared))
     }
 }
 
@@ -205,12 +200,12 @@ pub(crate) async fn run(
         }
         let target = Target { context: &context, entry: &entry, partition: &partition, dml, params };
         let returning = Returning::new(&target, names);
-        let (prepared, mut answer) = scope
+        let prepared = scope
             .bound(async {
                 let prepared = async {
-                    let prepared = target.prepare().await?;
+                    let Some(prepared) = target.prepare().await? else { return Ok(None) };
                     let answer = returning.evaluate(&prepared.rows, &[]).await?;
-                    Ok((prepared, answer))
+                    Ok(Some((prepared, answer)))
                 };
                 match prepared.await {
                     Ok(prepared) => Ok(prepared),
@@ -219,6 +214,7 @@ pub(crate) async fn run(
                 }
             })
             .await?;
+        let Some((prepared, mut answer)) = prepared else { continue };
         let mut guard = match guard {
             Some(guard) => guard,
             None => scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?,

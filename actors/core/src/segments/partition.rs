@@ -16,7 +16,7 @@ use kalamdb_store::manifest::SegmentMarks;
 use kalamdb_store::{FlushedRow, PartitionId, RowState, Snapshot, manifest};
 use tokio::sync::OnceCell;
 
-use super::SegmentStores;
+use super::{KnownRanges, SegmentStores};
 use crate::catalog::TableEntry;
 use crate::engine::array_to_values;
 
@@ -54,6 +54,11 @@ impl PartitionSegments {
         let found = manifest::partition(snapshot, partition).await?;
         let segments = found.entries.into_iter().map(|manifest| SegmentRead { manifest, marks: OnceCell::new() });
         Ok(Self { generation: found.record.manifest_generation, segments: segments.collect() })
+    }
+
+    /// Has it remembered which keys these segments may hold.
+    pub(crate) fn teach(&self, partition: &PartitionId, ranges: &KnownRanges) {
+        ranges.learn(partition, self.generation, self.segments.iter().map(|read| &read.manifest));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -85,16 +85,16 @@ pub(super) async fn fetch(target: &Target<'_>, row_keys: &[Vec<u8>]) -> Result<V
     Ok(rows)
 }
 
-/// What lies in segments under the keys that changes leave or put rows under: a premise of their commit.
-pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) -> Result<SegmentsRead> {
+/// What lies in segments under the keys that changes leave or put rows under: a premise of their commit. None where it
+/// would have to look, and was begun as a statement that reads nothing.
+pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) -> Result<Option<SegmentsRead>> {
     if !target.context.sees_rows() {
-        // It did not look: right where there are no segments, and found out by the committer where there are.
-        return Ok(SegmentsRead::default());
+        return Ok(without_looking(target, changes));
     }
     let segments = target.context.segments(target.partition).await?;
     let mut read = SegmentsRead { generation: segments.generation, rows: Vec::new() };
     if segments.is_empty() {
-        return Ok(read);
+        return Ok(Some(read));
     }
     let mut keys: BTreeSet<&[u8]> = BTreeSet::new();
     for change in changes {
@@ -110,5 +110,21 @@ pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) ->
     if !keys.is_empty() {
         read.rows = segments.locate(&target.context.search(target.entry, target.partition)?, &keys).await?;
     }
-    Ok(read)
+    Ok(Some(read))
+}
+
+/// For an INSERT: nothing, where no segment can have one of its keys, as far as is known. The committer finds out where
+/// that is out of date, or where nothing is known of a partition that has segments.
+fn without_looking(target: &Target<'_>, changes: &[RowChange]) -> Option<SegmentsRead> {
+    let Some(known) = target.context.runtime.segments().ranges().get(target.partition) else {
+        return Some(SegmentsRead::default());
+    };
+    let may_be_there = |change: &RowChange| match change {
+        RowChange::Insert { key, .. } => key.as_deref().is_some_and(|key| known.may_hold(key)),
+        RowChange::Update { .. } | RowChange::Delete { .. } => true,
+    };
+    if changes.iter().any(may_be_there) {
+        return None;
+    }
+    Some(SegmentsRead { generation: known.generation, rows: Vec::new() })
 }

@@ -1,0 +1,154 @@
+//! Which keys the segments of partitions may hold, as they were seen last: so that an INSERT of keys that no segment can
+//! have needs no snapshot and reads no manifest.
+//!
+//! An entry says that at manifest generation *g* all keys of the partition's segments lay in these ranges. It may be out of
+//! date at any moment, and nobody takes it out: whoever relies on it names *g* as a premise of its commit, which is
+//! refused when the partition, held for the commit, has another generation by then. Generations are numbers of the
+//! server's sequence, never given twice, not after a crash nor by a store that was opened again, so an equal one is the
+//! same manifest: no flush, compaction or recovery came between. Tables' ids are never used again either. A key outside
+//! of all ranges is in no file, with or without delete marks; a key inside is looked up at a snapshot, with the files
+//! pinned.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kalamdb_store::PartitionId;
+use kalamdb_store::codec::manifest::ManifestEntry;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// Bytes that all entries may take.
+const MAX_BYTES: u64 = 16 << 20;
+/// About how many partitions are known.
+const ENTRIES: usize = 50_000;
+/// Of a partition with more segments nothing is kept: to be compacted first.
+const MOST_SEGMENTS: usize = 1024;
+/// What an entry takes beside its keys.
+const LEAST_BYTES: u64 = 160;
+
+/// The first key and the last.
+type KeyRange = (Box<[u8]>, Box<[u8]>);
+
+/// The key ranges of a partition's segments at one generation.
+#[derive(Debug)]
+pub(crate) struct KeyRanges {
+    /// Never 0: a partition without a segment is not in here.
+    pub(crate) generation: u64,
+    /// The first and last key of each.
+    ranges: Vec<KeyRange>,
+}
+
+impl KeyRanges {
+    /// Whether a segment may hold the key.
+    pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
+        self.ranges.iter().any(|(least, greatest)| least.as_ref() <= key && key <= greatest.as_ref())
+    }
+}
+
+/// See the module.
+pub(crate) struct KnownRanges {
+    known: Cache<PartitionId, Arc<KeyRanges>, Weight>,
+}
+
+impl fmt::Debug for KnownRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KnownRanges").field("partitions", &self.known.len()).finish()
+    }
+}
+
+impl Default for KnownRanges {
+    fn default() -> Self {
+        Self { known: Cache::with_weighter(ENTRIES, MAX_BYTES, Weight) }
+    }
+}
+
+impl KnownRanges {
+    /// What is known of a partition.
+    pub(crate) fn get(&self, partition: &PartitionId) -> Option<Arc<KeyRanges>> {
+        self.known.get(partition)
+    }
+
+    /// A partition's manifest as a snapshot has just shown it.
+    pub(super) fn learn<'e>(
+        &self,
+        partition: &PartitionId,
+        generation: u64,
+        segments: impl ExactSizeIterator<Item = &'e ManifestEntry>,
+    ) {
+        if generation == 0 || segments.len() > MOST_SEGMENTS {
+            return;
+        }
+        // Another statement may have seen a later one.
+        if self.known.peek(partition).is_some_and(|known| known.generation >= generation) {
+            return;
+        }
+        let range = |entry: &ManifestEntry| (entry.min_key.as_slice().into(), entry.max_key.as_slice().into());
+        let ranges = KeyRanges { generation, ranges: segments.map(range).collect() };
+        self.known.insert(partition.clone(), Arc::new(ranges));
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Weight;
+
+impl Weighter<PartitionId, Arc<KeyRanges>> for Weight {
+    fn weight(&self, partition: &PartitionId, known: &Arc<KeyRanges>) -> u64 {
+        let user = partition.user.as_ref().map_or(0, |user| user.as_str().len());
+        let keys: usize = known.ranges.iter().map(|(least, greatest)| 32 + least.len() + greatest.len()).sum();
+        LEAST_BYTES + (user + keys) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kalamdb_commons::{SchemaVersion, Seq, TableId};
+
+    use super::*;
+
+    fn entry(least: &[u8], greatest: &[u8]) -> ManifestEntry {
+        ManifestEntry {
+            segment_id: 1,
+            storage: "local".to_owned(),
+            path: "a".to_owned(),
+            shard: String::new(),
+            rows: 1,
+            bytes: 1,
+            schema_version: SchemaVersion(1),
+            min_seq: Seq(1),
+            max_seq: Seq(1),
+            min_key: least.to_vec(),
+            max_key: greatest.to_vec(),
+            deleted_rows: 0,
+            created_at: 0,
+            level: 0,
+        }
+    }
+
+    #[test]
+    fn the_latest_manifest_is_known_and_what_it_cannot_hold() {
+        let known = KnownRanges::default();
+        let partition = PartitionId { table: TableId(1), user: None };
+        known.learn(&partition, 0, [].iter());
+        assert!(known.get(&partition).is_none(), "nothing to know");
+        known.learn(&partition, 7, [entry(b"b", b"d"), entry(b"m", b"m")].iter());
+        let ranges = known.get(&partition).expect("known");
+        let inside: Vec<bool> = [&b"a"[..], b"b", b"c", b"d", b"da", b"m", b"n"].map(|key| ranges.may_hold(key)).into();
+        assert_eq!(inside, [false, true, true, true, false, true, false]);
+        known.learn(&partition, 5, [entry(b"x", b"y")].iter());
+        assert_eq!(known.get(&partition).expect("known").generation, 7, "an older snapshot teaches nothing");
+        known.learn(&partition, 9, [entry(b"x", b"y")].iter());
+        assert_eq!(known.get(&partition).expect("known").generation, 9);
+        assert!(known.get(&PartitionId { table: TableId(2), user: None }).is_none());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let known = KnownRanges::default();
+        let key = vec![1; 1000];
+        for number in 0..100_000 {
+            let partition = PartitionId { table: TableId(number), user: None };
+            known.learn(&partition, 1, [entry(&key, &key)].iter());
+        }
+        assert!(known.known.weight() <= MAX_BYTES);
+    }
+}
