@@ -1,7 +1,8 @@
 //! `kalamdb-bench run`: every scenario on every target with a handful of operations, what it leaves behind,
-//! and what it says when a server fails it. `kalamdb-bench flush` is in `flush`.
+//! and what it says when a server fails it. `kalamdb-bench flush` is in `flush`, `kalamdb-bench live` in `live`.
 
 mod flush;
+mod live;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::flush::FlushArgs;
+use crate::live::LiveArgs;
 use crate::run::RunArgs;
 
 /// Loads data into a running KalamDB server and verifies it, or measures the server.
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Measure what flushes cost: a flush itself, writers beside it, and reads of flushed rows. Exit
     /// code 1 if any answer was wrong or an error, or rows are not what was written.
     Flush(FlushArgs),
+    /// Measure live queries: from an insert to its subscribers, making subscriptions, idle connections, first rows. Exit
+    /// code 1 if a change is missing, comes twice, or to whom it does not belong.
+    Live(LiveArgs),
 }
 
 /// Where the server is, and how to get in.

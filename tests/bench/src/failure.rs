@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Different { what: String, expected: u64, found: u64 },
     #[error("{0} cannot travel in a header")]
     NoHeader(String),
+    #[error("the WebSocket {0}")]
+    Socket(String),
     #[error("{url}: {problem}")]
     Url { url: String, problem: String },
     #[error(transparent)]

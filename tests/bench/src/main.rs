@@ -1,5 +1,5 @@
 //! `kalamdb-bench`: puts real data into a running server through its SQL interface and checks that every
-//! user reads back exactly its own rows (`load`); measures a server (`run`) and what its flushes cost (`flush`).
+//! user reads back exactly its own rows (`load`); measures a server (`run`), what its flushes cost (`flush`), and its live queries (`live`).
 //!
 //! It knows the server by URL only.
 
@@ -7,6 +7,7 @@ mod args;
 mod caller;
 mod failure;
 mod flush;
+mod live;
 mod load;
 mod run;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load(&args),
         Command::Run(args) => measure(&args.measure, run::run(&args)),
         Command::Flush(args) => measure(&args.measure, flush::run(&args)),
+        Command::Live(args) => measure(&args.measure, live::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ pub(crate) mod answer;
 mod args;
 pub(crate) mod connection;
 mod drive;
-mod latency;
+pub(crate) mod latency;
 pub(crate) mod meter;
 pub(crate) mod pace;
 pub(crate) mod process;

@@ -48,6 +48,16 @@ impl Address {
             base: uri.path().trim_end_matches('/').into(),
         })
     }
+
+    /// What to connect to.
+    pub(crate) fn socket(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Host and port as an address has them.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
 }
 
 /// All of a request but its body.
