@@ -100,8 +100,8 @@ impl Feeder<'_> {
                 let coverage = self.reader.coverage().await.map_err(Stop::Refused)?;
                 match last_rows {
                     _ if coverage.contains(seq) => {
-                        self.begin(seq, true, Some(seq)).await?;
                         self.hub.replays.fetch_add(1, Ordering::Relaxed);
+                        self.begin(seq, true, Some(seq)).await?;
                         self.catch_up(seq).await?
                     }
                     Some(rows) => self.snapshot(rows).await?,

@@ -460,7 +460,8 @@ impl Committer {
     /// Whether writes are refused since a write or sync failed.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
+        // What it is numbered by has to be well, too.
+        self.poisoned.load(Ordering::Acquire) || matches!(&self.numbers, Numbers::Of(main) if main.is_poisoned())
     }
 
     /// That nothing has failed.

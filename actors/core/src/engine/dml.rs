@@ -215,6 +215,11 @@ pub(crate) async fn run(
             })
             .await?;
         let Some((prepared, mut answer)) = prepared else { continue };
+        let bounds = entry.stream_bounds(runtime.settings());
+        if bounds.is_some() {
+            // It is acknowledged at once: what its rows were made of must not be taken back.
+            scope.bound(context.wait_visible()).await?;
+        }
         let mut guard = match guard {
             Some(guard) => guard,
             None => scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?,
@@ -233,8 +238,8 @@ pub(crate) async fn run(
             now,
             rows: prepared.changes,
         };
-        let committed = match entry.stream_bounds(runtime.settings()) {
-            Some(bounds) => guard.commit_stream(changes, bounds).await,
+        let committed = match bounds {
+            Some(bounds) => guard.commit_stream(changes, bounds, now_micros()).await,
             None => guard.commit(changes).await,
         };
         let committed = match committed {

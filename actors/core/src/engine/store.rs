@@ -25,8 +25,7 @@ pub(crate) struct Store {
     streams: StreamStore,
 }
 
-/// Where the rows of stream tables are. They stay when the store beside them is opened again, and are gone with the
-/// process.
+/// Where the rows of stream tables are. They are gone when the store beside them is opened again: their numbers are its.
 #[derive(Debug)]
 struct StreamStore {
     backend: Arc<dyn StorageBackend>,
@@ -51,13 +50,10 @@ impl Store {
         match Self::recover(Arc::clone(&backend), settings.durability, failed).await {
             Ok((committer, database, shared)) => {
                 committer.take_failpoints_of(backends);
-                let (kept, since) = match failed {
-                    Some(failed) => (Arc::clone(&failed.streams.backend), Some(failed.streams.since)),
-                    None => (Arc::new(MemoryBackend::new()) as Arc<dyn StorageBackend>, None),
-                };
-                let streams = Committer::open_streams(Arc::clone(&kept), &committer).await?;
-                let since = since.unwrap_or_else(|| streams.published());
-                let streams = StreamStore { backend: kept, committer: streams, since };
+                let memory: Arc<dyn StorageBackend> = Arc::new(MemoryBackend::new());
+                let streams = Committer::open_streams(Arc::clone(&memory), &committer).await?;
+                let since = streams.published();
+                let streams = StreamStore { backend: memory, committer: streams, since };
                 Ok((Self { backend, committer, shared, streams }, database))
             }
             Err(error) => {

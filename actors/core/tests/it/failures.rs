@@ -231,3 +231,29 @@ async fn counters_miss_nothing_over_failures() {
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_tables_go_on_empty_after_a_failure_and_no_number_comes_twice() {
+    let machine = Machine::new(9);
+    let server = start(&machine).await;
+    let stream = "CREATE STREAM TABLE s (id BIGINT PRIMARY KEY) WITH (ttl = '1h')";
+    server.run("ann", stream, vec![]).await.expect("a table");
+    let seq = async || {
+        let row = server.rows("ann", "INSERT INTO s VALUES (1) RETURNING _seq", vec![]).await.expect("a row");
+        row[0][0].as_i64().expect("a number")
+    };
+    let before = seq().await;
+    machine.faults().fill_disk(true);
+    insert(&server, "ann", 1).await.expect_err("no room");
+    let error = server.run("ann", "INSERT INTO s VALUES (2)", vec![]).await.expect_err("refused with the store");
+    assert!(is_unavailable(&error), "{error:?}");
+    machine.faults().fill_disk(false);
+    server.until_ready(true).await;
+    assert_eq!(
+        server.rows("ann", "SELECT id FROM s", vec![]).await.expect("read"),
+        Vec::<Vec<serde_json::Value>>::new()
+    );
+    let after = seq().await;
+    assert!(after > before, "{before}, and then {after}");
+    server.stop().await;
+}

@@ -20,8 +20,8 @@ use crate::codec::row::RowView;
 use crate::manifest::SegmentMarks;
 use crate::read::Chunks;
 
-/// Keys looked up at a time.
-const LOOKUP_KEYS: usize = 1024;
+/// Keys looked up at a time: few enough for the calling thread, which holds the partition.
+const LOOKUP_KEYS: usize = 256;
 
 /// See the module.
 #[derive(Debug)]

@@ -25,6 +25,9 @@ use crate::codec::row::RowView;
 /// Log entries looked at at a time.
 const STEP_ENTRIES: usize = 256;
 const STEP_BYTES: usize = 4 << 20;
+/// So much of a log is kept for as long as its rows may live, though newer ones have taken their places: whoever follows
+/// finds it.
+const LEAST_LOG_BYTES: u64 = 256 << 10;
 
 /// How long rows of a stream table live, and how many a user may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,7 @@ impl Committer {
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
     pub async fn expire(&self, now: i64, bounds: impl Fn(TableId) -> Option<StreamBounds>) -> Result<()> {
+        let mut outcome = Ok(());
         for partition in self.ages.take_due(now) {
             let Some(bounds) = bounds(partition.table) else {
                 self.ages.queues.remove(&partition);
@@ -105,9 +109,10 @@ impl Committer {
             }
             let result = guard.make_room(now.saturating_sub(bounds.ttl), bounds.max_rows).await;
             guard.schedule_oldest(bounds);
-            result?;
+            // The others have their turn all the same.
+            outcome = outcome.and(result);
         }
-        Ok(())
+        outcome
     }
 
     /// Takes out everything of a stream table that was dropped, with its gate held closed.
@@ -133,15 +138,25 @@ impl Committer {
 
 impl PartitionGuard<'_> {
     /// Commits a statement on a stream table: what is old goes before, so that its keys are free, and what is too much goes
-    /// afterwards, the oldest first.
+    /// afterwards, the oldest first. Its rows are as old as the commit (`now`, in microseconds since the epoch), so that
+    /// they are in the order of their ages, however long the statement took.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
     ///
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
-    pub async fn commit_stream(&mut self, changes: Changes, bounds: StreamBounds) -> Result<Committed, CommitError> {
-        let now = changes.now;
+    pub async fn commit_stream(
+        &mut self,
+        mut changes: Changes,
+        bounds: StreamBounds,
+        now: i64,
+    ) -> Result<Committed, CommitError> {
+        let newest =
+            self.committer.ages.queues.get(&self.partition).and_then(|queue| queue.rows.back().map(|aged| aged.at));
+        // A clock may go back.
+        let now = newest.map_or(now, |newest| newest.max(now));
+        changes.now = now;
         self.make_room(now.saturating_sub(bounds.ttl), u64::MAX).await?;
         let keys: Vec<Option<Vec<u8>>> = changes.rows.iter().map(key_of).collect();
         let committed = self.commit(changes).await?;
@@ -205,9 +220,7 @@ impl PartitionGuard<'_> {
                 batch.delete(Family::Rows, key);
             }
         }
-        if since > i64::MIN {
-            self.cut_log(since, &mut record, &mut batch).await?;
-        }
+        self.cut_log(since, &mut record, &mut batch).await?;
         let record_key = keys::partition_record_key(self.partition.table, self.partition.user.as_ref());
         batch.put(Family::Manifest, record_key, record.encode());
         {
@@ -221,21 +234,25 @@ impl PartitionGuard<'_> {
         Ok(())
     }
 
-    /// Takes entries from before `since` off the log.
+    /// Takes entries off the log: those from before `since`, and those of rows that are gone where it has grown large.
     async fn cut_log(&self, since: i64, record: &mut PartitionRecord, batch: &mut Batch) -> Result<()> {
         let space = keys::log_partition(self.partition.table, self.partition.user.as_ref());
         let snapshot = self.committer.backend.snapshot().await?;
         let mut rest = Some(space.range());
+        let oldest =
+            self.committer.ages.queues.get(&self.partition).and_then(|queue| queue.rows.front().map(|aged| aged.seq));
         let mut gone = None;
         'log: while let Some(range) = rest {
             let request =
                 ScanRequest { range, direction: Direction::Forward, limit: STEP_ENTRIES, max_bytes: STEP_BYTES };
             let chunk = snapshot.scan(request).await?;
             for (key, value) in &chunk.entries {
-                if committed_at(value)? >= since {
+                let last = keys::decode_log_key(&space, key)?;
+                let is_spare = record.log_bytes > LEAST_LOG_BYTES && oldest.is_some_and(|oldest| last < oldest);
+                if committed_at(value)? >= since && !is_spare {
                     break 'log;
                 }
-                gone = Some(keys::decode_log_key(&space, key)?);
+                gone = Some(last);
                 record.log_bytes = record.log_bytes.saturating_sub((key.len() + value.len()) as u64);
             }
             rest = chunk.rest;

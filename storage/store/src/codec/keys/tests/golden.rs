@@ -112,5 +112,6 @@ pub(in crate::codec) fn system() -> Vec<Golden> {
         ),
         golden("system lease", system::flush_lease(TABLE), "6c656173652f 0000000000000007"),
         golden("system due", system::flush_due(TABLE), "6475652f 0000000000000007"),
+        golden("system born", system::table_born(TABLE), "626f726e2f 0000000000000007"),
     ]
 }
