@@ -85,7 +85,8 @@ fn ordered(query: &ast::Query, names: Option<&[String]>, key_columns: &[String],
         select.projection.push(item(column(KEY_COLUMN), "\u{1f}key 0"));
     }
     select.projection.push(item(column(SystemColumn::Seq.as_str()), ORDER));
-    let ordering = order_by_descending(ORDER, count)?;
+    // More than a snapshot takes in any case; larger numbers are none to the planner.
+    let ordering = order_by_descending(ORDER, count.min(u64::from(u32::MAX)))?;
     query.order_by = ordering.order_by;
     query.limit_clause = ordering.limit_clause;
     expose_system_columns(&mut query);

@@ -50,6 +50,9 @@ async fn the_rows_changed_last_come_first_and_oldest_first() {
     client.subscribed(json!({"query_id": "none", "sql": "SELECT id FROM t WHERE n > 99", "options": options})).await;
     let empty = client.expect("initial_data").await;
     assert_eq!((ids(&empty), &empty["has_more"]), (vec![], &json!(false)));
+    let all = json!({"query_id": "all", "sql": SQL, "options": {"last_rows": u64::MAX}});
+    client.subscribed(all).await;
+    assert_eq!(ids(&client.expect("initial_data").await).len(), 6, "however many are asked for");
     client.subscribed(json!({"query_id": "zero", "sql": SQL, "options": {"last_rows": 0}})).await;
     assert_eq!(ids(&client.expect("initial_data").await), Vec::<i64>::new());
     server.stop().await;
