@@ -44,8 +44,11 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<IdleReport, Failure
         ticks.tick().await;
         let left = admin.rows("SELECT count(*) AS n FROM system.live_queries").await?;
         let none_left = left.first().and_then(|row| row.first()).is_some_and(|count| *count == json!(0));
-        if none_left || std::time::Instant::now() > deadline {
+        if none_left {
             break;
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(Failure::Socket("is closed, and its subscription is there still".to_owned()));
         }
     }
     Ok(IdleReport { connections, before_bytes, with_bytes, after_bytes: resident() })

@@ -52,8 +52,9 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<LatencyReport, Fail
     }
     let received = Arc::new(AtomicU64::new(0));
     let mut readers = JoinSet::new();
-    for socket in sockets {
-        readers.spawn(read(socket, Arc::clone(&ends), Arc::clone(&received)));
+    for (user, socket) in sockets.into_iter().enumerate() {
+        let reader = Reader { user, users, ends: Arc::clone(&ends), received: Arc::clone(&received) };
+        readers.spawn(reader.read(socket));
     }
     let begun = Instant::now() + Duration::from_millis(100);
     let mut writers = JoinSet::new();
@@ -109,23 +110,38 @@ fn lane_of(lane: u64, lanes: u64, count: u64) -> impl Iterator<Item = u64> + Sen
     (lane..count).step_by(usize::try_from(lanes).unwrap_or(usize::MAX).max(1))
 }
 
-/// Notes when each change was told; ends when it is aborted, or something is wrong.
-async fn read(mut socket: Socket, ends: Moments, received: Arc<AtomicU64>) -> Result<(), Failure> {
-    loop {
-        let text = socket.text().await?;
-        let now = Instant::now();
-        let frame: Value = serde_json::from_str(&text).unwrap_or_default();
-        if frame["type"] == "progress" {
-            continue;
-        }
-        let rows = frame["rows"].as_array().filter(|_| frame["type"] == "change");
-        let Some(rows) = rows else { return Err(Failure::Socket(format!("was to say change, and said {text}"))) };
-        for id in rows.iter().filter_map(|row| row["id"].as_u64()) {
-            let place = usize::try_from(id).ok().and_then(|id| ends.get(id));
-            if place.is_none_or(|place| place.set(now).is_err()) {
-                return Err(Failure::Socket(format!("told of {id} twice, or of a row that is none of this run's")));
+/// Whose row an insert is.
+fn user_of(id: u64, users: usize) -> usize {
+    usize::try_from(rows::scatter(id)).unwrap_or_default() % users.max(1)
+}
+
+struct Reader {
+    user: usize,
+    users: usize,
+    ends: Moments,
+    received: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// Notes when each change was told; ends when it is aborted, or something is wrong.
+    async fn read(self, mut socket: Socket) -> Result<(), Failure> {
+        loop {
+            let text = socket.text().await?;
+            let now = Instant::now();
+            let frame: Value = serde_json::from_str(&text).unwrap_or_default();
+            if frame["type"] == "progress" {
+                continue;
             }
-            received.fetch_add(1, Ordering::AcqRel);
+            let rows = frame["rows"].as_array().filter(|_| frame["type"] == "change");
+            let Some(rows) = rows else { return Err(Failure::Socket(format!("was to say change, and said {text}"))) };
+            for id in rows.iter().filter_map(|row| row["id"].as_u64()) {
+                let place = usize::try_from(id).ok().and_then(|id| self.ends.get(id));
+                let is_new = user_of(id, self.users) == self.user && place.is_some_and(|place| place.set(now).is_ok());
+                if !is_new {
+                    return Err(Failure::Socket(format!("told of {id} twice, or of another's row")));
+                }
+                self.received.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
 }
@@ -147,7 +163,7 @@ impl Lane {
             let mut body = format!("{{\"sql\":\"{}\",\"params\":[", self.sql);
             rows::write_params(&mut body, id);
             body.push_str("]}");
-            let user = usize::try_from(rows::scatter(id)).unwrap_or_default() % self.heads.len();
+            let user = user_of(id, self.heads.len());
             #[expect(clippy::cast_precision_loss, reason = "numbers of inserts")]
             let due = self.begun + Duration::from_secs_f64(id as f64 / self.rate);
             sleep_until(due.into()).await;
