@@ -170,13 +170,13 @@ impl Actor for LiveQueryActor {
             }
             QueryMsg::Wake => {
                 // First this, then the look: whoever publishes after the look wakes it again.
-                state.args.flags.published.store(false, Ordering::SeqCst);
+                state.args.flags.published.swap(false, Ordering::AcqRel);
                 for feed in state.feeds.values_mut() {
                     feed.advance().await;
                 }
             }
             QueryMsg::CheckTables => {
-                state.args.flags.catalog.store(false, Ordering::SeqCst);
+                state.args.flags.catalog.swap(false, Ordering::AcqRel);
                 for feed in state.feeds.values_mut() {
                     // What was written before is told before.
                     feed.advance().await;

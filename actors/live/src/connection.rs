@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kalamdb_commons::{Error, ErrorCode, Identity, Result, UserId};
+use kalamdb_commons::{Error, ErrorCode, Identity, Result, Role, UserId};
 use kalamdb_wire::{CloseReason, ServerFrame, SubscribeRequest};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -66,9 +66,21 @@ impl LiveConnection {
         &self.caller.identity
     }
 
-    /// The caller with what its row in `system.users` says now, or a new token: for what it asks from now on.
+    /// The caller with what its row in `system.users` says now, or a new token: for what it asks from now on. What a lower
+    /// role may not follow ends.
     pub fn renew(&mut self, identity: Identity) {
+        let lost_role = identity.role < self.caller.identity.role && identity.role == Role::User;
         self.caller.identity = identity;
+        if !lost_role {
+            return;
+        }
+        let error = Error::new(ErrorCode::Forbidden, "the caller's role may not do this any more");
+        for entry in self.entries.values() {
+            if entry.subscription.query.partition.user.as_ref() != Some(&self.caller.identity.user_id) {
+                entry.subscription.fail(CloseReason::Error, &error);
+                self.hub.detach(&entry.subscription);
+            }
+        }
     }
 
     /// Begins a subscription; what becomes of it is told in frames.
@@ -79,7 +91,14 @@ impl LiveConnection {
     }
 
     async fn begin(&mut self, request: SubscribeRequest) -> Result<(), (String, Error)> {
-        self.entries.retain(|_, entry| entry.subscription.is_open());
+        self.entries.retain(|_, entry| {
+            let is_open = entry.subscription.is_open();
+            if !is_open {
+                // Ended with its connection, which tells nobody else.
+                entry.subscription.end();
+            }
+            is_open
+        });
         let refused = |code, message: &str| Err((request.query_id.clone(), Error::new(code, message.to_owned())));
         if self.entries.contains_key(&request.query_id) {
             return refused(ErrorCode::Conflict, "this connection has a subscription of that query_id");
@@ -113,9 +132,8 @@ impl LiveConnection {
     fn start(&self, subscription: &Arc<Subscription>, start: Start) -> AbortHandle {
         let (hub, caller, subscription) = (Arc::clone(&self.hub), self.caller.clone(), Arc::clone(subscription));
         let work = async move {
-            let watched = Watched(Arc::clone(&subscription));
+            let _watched = Watched(Arc::clone(&subscription));
             feed(&hub, &caller, subscription, start).await;
-            std::mem::forget(watched);
         };
         spawn_on(&Handle::current(), "live feeder", work).abort_handle()
     }
@@ -146,9 +164,7 @@ impl LiveConnection {
 
     /// Tells the client how far its subscriptions have got, where it does not know.
     pub fn heartbeat(&mut self) {
-        for entry in self.entries.values() {
-            entry.subscription.progress();
-        }
+        self.outbox.progress(self.entries.values().filter_map(|entry| entry.subscription.progress()).collect());
     }
 
     /// The connection's own duties, for ever: subscriptions whose actor was lost go on with another, from their last bookmark.

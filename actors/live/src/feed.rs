@@ -122,7 +122,8 @@ impl Feed {
                 Ok(page) => {
                     for (last, entry) in &page.entries {
                         if let Err(error) = evaluate(&*self.source, &mut alone, *last, entry, self.max_frame_bytes) {
-                            return alone.close(reason_of(&error), Some(&error));
+                            let (reason, error) = ending(&*self.source, &query, error);
+                            return alone.close(reason, error.as_ref());
                         }
                     }
                     after = page.reached;
@@ -148,8 +149,10 @@ impl Feed {
 
     /// Tells everybody what was published since, and ends those whose table is no longer theirs.
     pub(crate) async fn advance(&mut self) {
+        // Once: it is the whole server's, and what this partition publishes later wakes the actor again.
+        let published = self.reader.published();
         loop {
-            let (cursor, published) = (self.cursor(), self.reader.published());
+            let cursor = self.cursor();
             if published <= cursor || self.groups.is_empty() {
                 return;
             }
@@ -171,6 +174,7 @@ impl Feed {
             }
             // After the frames are in (LV-2).
             self.cursor.store(page.reached.0, Ordering::Release);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -184,7 +188,8 @@ impl Feed {
                 continue;
             }
             if let Err(error) = evaluate(&**source, group, last, entry, max_frame_bytes) {
-                ended.push((Arc::clone(key), reason_of(&error), Some(error)));
+                let (reason, error) = ending(&**source, &group.query, error);
+                ended.push((Arc::clone(key), reason, error));
             } else if group.members.is_empty() {
                 ended.push((Arc::clone(key), CloseReason::Internal, None));
             }
@@ -209,6 +214,14 @@ impl Feed {
                 group.close(reason, None);
             }
         }
+    }
+}
+
+/// How a query ends that failed on a row: where its table is another by now that is why.
+pub(crate) fn ending(source: &dyn LiveSource, query: &LiveQuery, error: Error) -> (CloseReason, Option<Error>) {
+    match over(source.table_state(query)) {
+        Some(reason) => (reason, None),
+        None => (reason_of(&error), Some(error)),
     }
 }
 

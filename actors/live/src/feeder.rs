@@ -9,7 +9,7 @@ use kalamdb_store::PartitionReader;
 use kalamdb_wire::{CloseReason, ServerFrame, SubscribeOptions, initial_frames};
 
 use crate::connection::LiveCaller;
-use crate::feed::{frames_of, max_frame_bytes};
+use crate::feed::{ending, frames_of, max_frame_bytes};
 use crate::hub::LiveHub;
 use crate::outbox::Ended;
 use crate::source::LiveSnapshot;
@@ -49,6 +49,8 @@ enum Stop {
     Refused(Error),
     /// It ends for this.
     Failed(CloseReason, Error),
+    /// It ends for what has become of its table.
+    Closed(CloseReason),
 }
 
 impl From<Ended> for Stop {
@@ -69,6 +71,7 @@ pub(crate) async fn feed(hub: &Arc<LiveHub>, caller: &LiveCaller, subscription: 
                 subscription.outbox.answer(&ServerFrame::error(Some(query_id), &error)).await;
             }
         }
+        Err(Stop::Closed(reason)) => feeder.subscription.close(reason),
         Err(Stop::Failed(reason, error)) => {
             if reason == CloseReason::Internal {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
@@ -134,7 +137,7 @@ impl Feeder<'_> {
         let subscription = &self.subscription;
         let request = &subscription.request;
         let found = self.hub.source.last_rows(self.caller, request, &subscription.query, rows).await;
-        let LiveSnapshot { rows, keys, seq } = match found {
+        let LiveSnapshot { rows, keys, seq, memory } = match found {
             Ok(snapshot) => snapshot,
             Err(error) if is_of_query(&error) => {
                 let seq = self.reader.coverage().await.map_err(Stop::Refused)?.end;
@@ -145,9 +148,10 @@ impl Feeder<'_> {
         };
         self.begin(seq, false, None).await?;
         let batch = request.options.batch_size.map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        subscription
-            .replay(initial_frames(&rows, &keys, seq.0, batch, max_frame_bytes(&self.hub.settings), true))
-            .await?;
+        let frames = initial_frames(&rows, &keys, seq.0, batch, max_frame_bytes(&self.hub.settings), true);
+        drop((rows, keys));
+        subscription.replay(frames).await?;
+        drop(memory);
         self.catch_up(seq).await
     }
 
@@ -170,15 +174,23 @@ impl Feeder<'_> {
                     entry,
                     max_frame_bytes(&self.hub.settings),
                 )
-                .map_err(query_failed)?;
+                .map_err(|error| self.query_failed(error))?;
                 let count = frames.len() as u64;
                 subscription.replay(frames).await?;
                 subscription.changes.fetch_add(count, Ordering::Relaxed);
             }
             after = page.reached;
-            if is_last {
+            // What came while this was told is told in the same way: only what the actor tells may be too much.
+            if is_last && page.entries.is_empty() {
                 return Ok(after);
             }
+        }
+    }
+
+    fn query_failed(&self, error: Error) -> Stop {
+        match ending(&*self.hub.source, &self.subscription.query, error) {
+            (reason, Some(error)) => Stop::Failed(reason, error),
+            (reason, None) => Stop::Closed(reason),
         }
     }
 
@@ -203,10 +215,6 @@ pub(crate) fn reason_of(error: &Error) -> CloseReason {
     } else {
         CloseReason::Error
     }
-}
-
-fn query_failed(error: Error) -> Stop {
-    Stop::Failed(reason_of(&error), error)
 }
 
 fn log_failed(error: Error) -> Stop {

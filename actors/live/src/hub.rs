@@ -81,8 +81,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn add(&self, subscription: &Arc<Subscription>) {
-        *self.of_user.entry(subscription.user.clone()).or_default() += 1;
-        self.all.insert(Arc::clone(&subscription.live_id), Arc::clone(subscription));
+        // One of the same name that has just ended leaves its place to this one: it finds itself gone.
+        if self.all.insert(Arc::clone(&subscription.live_id), Arc::clone(subscription)).is_none() {
+            *self.of_user.entry(subscription.user.clone()).or_default() += 1;
+        }
     }
 
     pub(crate) fn remove(&self, subscription: &Subscription) {

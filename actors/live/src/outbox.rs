@@ -298,17 +298,22 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts in that everything up to `seq` was delivered, unless the client was told that much, or has something to read
+    /// Puts in how far subscriptions have got, where the client was not told that much; not while it has something to read
     /// first.
-    pub(crate) fn progress(&self, key: SubKey, head: &FrameHead, seq: Seq) {
+    pub(crate) fn progress(&self, all: Vec<(SubKey, FrameHead, Seq)>) {
         {
             let mut state = self.state.lock();
-            let knows = |sub: &Sub| sub.queued.is_none_or(|queued| queued >= seq.0);
-            if !state.queue.is_empty() || state.end.is_some() || state.subs.get(&key).is_none_or(knows) {
+            if !state.queue.is_empty() || state.end.is_some() {
                 return;
             }
-            let payload = Payload::Shared(head.clone(), FrameTail::progress(seq.0));
-            state.push(Item { sub: Some(key), payload, kind: Kind::Last, bookmark: Some(seq.0) });
+            for (key, head, seq) in all {
+                let knows = |sub: &Sub| sub.queued.is_none_or(|queued| queued >= seq.0);
+                if state.subs.get(&key).is_none_or(knows) {
+                    continue;
+                }
+                let payload = Payload::Shared(head, FrameTail::progress(seq.0));
+                state.push(Item { sub: Some(key), payload, kind: Kind::Paced, bookmark: Some(seq.0) });
+            }
         }
         self.filled.notify_one();
     }

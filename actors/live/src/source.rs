@@ -1,5 +1,6 @@
 //! What the engine does for live queries.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct LiveSnapshot {
     pub keys: JsonRows,
     /// Every change up to here is in them, and none after it.
     pub seq: Seq,
+    /// What counts the memory that all of it takes, until it was told.
+    pub memory: Arc<dyn Any + Send + Sync>,
 }
 
 /// What has become of a query's table since the query was compiled.

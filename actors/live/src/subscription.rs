@@ -92,12 +92,10 @@ impl Subscription {
         *self.processed.lock() = Some(Arc::clone(cursor));
     }
 
-    /// Tells the client how far the partition has got.
-    pub(crate) fn progress(&self) {
-        let processed = self.processed.lock().as_ref().map(|cursor| cursor.load(Ordering::Acquire));
-        if let Some(processed) = processed {
-            self.outbox.progress(self.key, &self.head, Seq(processed));
-        }
+    /// How far the partition has got, to be told; none before it is followed.
+    pub(crate) fn progress(&self) -> Option<(SubKey, FrameHead, Seq)> {
+        let processed = self.processed.lock().as_ref().map(|cursor| cursor.load(Ordering::Acquire))?;
+        Some((self.key, self.head.clone(), Seq(processed)))
     }
 
     /// Whether it goes on.

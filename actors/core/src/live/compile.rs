@@ -229,6 +229,7 @@ pub(super) async fn compile(runtime: &Arc<Runtime>, asked: &Asked) -> Result<Com
         format: Arc::new(TableFormat::new(FormatArgs {
             runtime: Arc::clone(runtime),
             table: entry.id(),
+            compiled_for: Arc::clone(&entry.schema),
             columns: decoded.columns,
             schema: decoded.schema,
             keys: decoded.keys,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use kalamdb_commons::{Error, Result, TableId};
+use kalamdb_commons::{Error, ErrorCode, Result, TableId};
 use kalamdb_live::RowFormat;
+use kalamdb_sql::TableSchema;
 use kalamdb_wire::JsonRows;
 use parking_lot::Mutex;
 
@@ -18,6 +19,8 @@ use crate::engine::{RowDecoder, RowJson, Runtime, ScanColumn, Tombstones, from_d
 pub(super) struct TableFormat {
     runtime: Arc<Runtime>,
     table: TableId,
+    /// The columns that places are of.
+    compiled_for: Arc<TableSchema>,
     /// What is decoded.
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
@@ -42,6 +45,7 @@ impl fmt::Debug for TableFormat {
 pub(super) struct FormatArgs {
     pub(super) runtime: Arc<Runtime>,
     pub(super) table: TableId,
+    pub(super) compiled_for: Arc<TableSchema>,
     pub(super) columns: Vec<ScanColumn>,
     pub(super) schema: SchemaRef,
     pub(super) keys: Vec<usize>,
@@ -51,8 +55,17 @@ pub(super) struct FormatArgs {
 
 impl TableFormat {
     pub(super) fn new(args: FormatArgs) -> Self {
-        let FormatArgs { runtime, table, columns, schema, keys, result } = args;
-        Self { runtime, table, columns, schema, keys, rows: RowJson::new(&result), decoder: Mutex::default() }
+        let FormatArgs { runtime, table, compiled_for, columns, schema, keys, result } = args;
+        Self {
+            runtime,
+            table,
+            compiled_for,
+            columns,
+            schema,
+            keys,
+            rows: RowJson::new(&result),
+            decoder: Mutex::default(),
+        }
     }
 }
 
@@ -61,6 +74,11 @@ impl RowFormat for TableFormat {
         let catalog = self.runtime.catalog();
         let entry =
             catalog.table_of(self.table).ok_or_else(|| Error::internal("a live query of a table that is gone"))?;
+        let (now, then) = (&entry.schema, &self.compiled_for);
+        if !Arc::ptr_eq(now, then) && (now.columns != then.columns || now.primary_key != then.primary_key) {
+            // Its columns' places are those of another table; whoever asked looks at the table, and ends.
+            return Err(Error::new(ErrorCode::Conflict, "the table has other columns now"));
+        }
         let mut decoder = self.decoder.lock();
         let decoder = match &mut *decoder {
             Some((known, decoder)) if Arc::ptr_eq(known, entry) => decoder,

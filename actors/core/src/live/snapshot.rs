@@ -64,7 +64,7 @@ pub(super) async fn last_rows(
                 let shown = manifest::record(rows_snapshot, partition).await?.last_seq;
                 let bounds = (store.log_floor(kind), published);
                 let born = log_coverage(context.snapshot()?, rows_snapshot, partition, bounds).await?.end;
-                Ok(LiveSnapshot { rows, keys, seq: shown.max(born) })
+                Ok(LiveSnapshot { rows, keys, seq: shown.max(born), memory: Arc::clone(&context.results) as _ })
             })
             .await;
     }

@@ -64,7 +64,8 @@ impl Committer {
         self.overfull.bound.store(bounds.bytes, Ordering::Relaxed);
         let noted = std::mem::take(&mut *self.overfull.noted.lock());
         for partition in noted {
-            self.trim_log(partition, bounds).await?;
+            self.check_writable()?;
+            self.trim_or_warn(partition, bounds).await;
         }
         Ok(())
     }
@@ -92,7 +93,8 @@ impl Committer {
                 let ManifestItem::Record(partition, record) = item else { continue };
                 seen += 1;
                 if record.log_bytes > 0 {
-                    self.trim_log(partition.clone(), bounds).await?;
+                    self.check_writable()?;
+                    self.trim_or_warn(partition.clone(), bounds).await;
                 }
                 last = Some(partition);
             }
@@ -101,6 +103,15 @@ impl Committer {
             }
         }
         Ok(None)
+    }
+
+    /// One that cannot be read must not keep the others from their turn.
+    async fn trim_or_warn(&self, partition: PartitionId, bounds: LogBounds) {
+        let table = partition.table;
+        if let Err(error) = self.trim_log(partition, bounds).await {
+            let error = error.detail.as_deref().unwrap_or(&error.message);
+            tracing::warn!(%table, error, "a change log cannot be shortened");
+        }
     }
 
     async fn trim_log(&self, partition: PartitionId, bounds: LogBounds) -> Result<()> {
