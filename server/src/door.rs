@@ -20,6 +20,8 @@ mod socket;
 mod sql;
 mod status;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

@@ -13,11 +13,8 @@ use crate::door::{Connections, Door};
 pub enum Step {
     /// `/ready` says 503, the listener is closed, new statements are `SHUTTING_DOWN`.
     Refuse,
-    /// Subscriptions are told `closed`/`shutdown`, their connections end with 1001; what is committed from here on is
-    /// found by resuming.
-    Live,
-    /// Running statements finish or are cancelled, never one that is committing; then the actors are
-    /// drained, children first; then the backend is synced and closed.
+    /// Running statements finish or are cancelled, never one that is committing; then subscriptions are told
+    /// `closed`/`shutdown` and their connections end with 1001; then tables are flushed and the actors drained, children first; then the backend is synced and closed.
     Engine,
     /// Answers are delivered, connections closed.
     Connections,
@@ -25,7 +22,7 @@ pub enum Step {
 
 /// The order, and each step's part of `server.shutdown_timeout` in percent. Time that a step leaves
 /// over is the next one's.
-pub const STEPS: [(Step, u32); 4] = [(Step::Refuse, 0), (Step::Live, 0), (Step::Engine, 90), (Step::Connections, 10)];
+pub const STEPS: [(Step, u32); 3] = [(Step::Refuse, 0), (Step::Engine, 90), (Step::Connections, 10)];
 
 /// What a stop takes apart.
 #[derive(Debug)]
@@ -49,8 +46,6 @@ pub(crate) async fn run(running: Running, timeout: Duration) -> StopReport {
                 running.listening.cancel();
                 running.door.begin_stop();
             }
-            // They end by themselves, while the engine does; the last step waits for them.
-            Step::Live => running.engine.close_live(),
             Step::Engine => report.warnings.extend(running.engine.stop(deadline).await.warnings),
             Step::Connections => {
                 let cut = running.connections.finish(deadline.into()).await;

@@ -240,12 +240,6 @@ impl Engine {
         self.tree.live().connect(caller)
     }
 
-    /// Ends every live connection: its subscriptions are told, and its outbox ends with
-    /// [`LiveEnd::Shutdown`](kalamdb_live::LiveEnd::Shutdown).
-    pub fn close_live(&self) {
-        self.tree.live().close();
-    }
-
     /// How live queries stand.
     #[must_use]
     pub fn live_overview(&self) -> LiveOverview {
@@ -270,11 +264,10 @@ impl Engine {
         self.runtime.refuse_new();
     }
 
-    /// Waits for running statements until `deadline`, drains the actors children first, syncs and
+    /// Waits for running statements until `deadline`, ends live connections, flushes what is hot, drains the actors children first, syncs and
     /// closes the backend. A statement that is committing is never cut off.
     pub async fn stop(&self, deadline: Instant) -> StopReport {
         self.runtime.refuse_new();
-        self.close_live();
         let mut report = StopReport::default();
         self.tree.stop(deadline, &mut report).await;
         self.runtime.close(deadline, &mut report).await;

@@ -22,29 +22,37 @@ use reader::LogReader;
 
 /// Queries that are kept compiled.
 const COMPILED: usize = 10_000;
-/// Queries that are compiled, and first rows that are read, at the same time: statements are to find threads, too.
-const TURNS: usize = 4;
+/// Queries that are compiled, and as many whose first rows are read, at the same time: statements are to find threads, too.
+const TURNS: usize = 2;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct EngineSource {
     runtime: Arc<Runtime>,
     compiled: compile::CompiledQueries,
-    turns: Semaphore,
+    /// For compiling, and for first rows: neither waits for the other.
+    compiling: Semaphore,
+    reading: Semaphore,
 }
 
 impl EngineSource {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
-        Self { runtime, compiled: compile::CompiledQueries::new(COMPILED), turns: Semaphore::new(TURNS) }
+        Self {
+            runtime,
+            compiled: compile::CompiledQueries::new(COMPILED),
+            compiling: Semaphore::new(TURNS),
+            reading: Semaphore::new(TURNS),
+        }
     }
 
     /// Runs work on a thread with the stack that parsing and planning take, when it is its turn. It ends with whoever waits
     /// for it: a client that comes and goes leaves none behind.
     async fn on_statement_thread<T: Send + 'static>(
         &self,
+        turns: &Semaphore,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let _turn = self.turns.acquire().await.map_err(Error::internal)?;
+        let _turn = turns.acquire().await.map_err(Error::internal)?;
         AbortOnDropHandle::new(self.runtime.statements().spawn(work)).await.map_err(Error::internal)?
     }
 }
@@ -60,12 +68,11 @@ impl LiveSource for EngineSource {
             }
         }
         let (runtime, again) = (Arc::clone(&self.runtime), asked.clone());
-        let compiled: Arc<Compiled> =
-            self.on_statement_thread(async move { compile::compile(&runtime, &again).await.map(Arc::new) }).await?;
+        let compiled: Arc<Compiled> = self
+            .on_statement_thread(&self.compiling, async move { compile::compile(&runtime, &again).await.map(Arc::new) })
+            .await?;
         self.compiled.put(&asked, &compiled);
-        compile::query_of(&self.runtime, &asked, &compiled).await?.ok_or_else(|| {
-            Error::new(kalamdb_commons::ErrorCode::Conflict, "the table was changed meanwhile: try again")
-        })
+        compile::query_of(&self.runtime, &asked, &compiled).await?.ok_or_else(compile::changed_meanwhile)
     }
 
     async fn last_rows(
@@ -76,8 +83,9 @@ impl LiveSource for EngineSource {
         count: u64,
     ) -> Result<LiveSnapshot> {
         let asked = compile::Asked::new(caller, request)?;
-        let (runtime, partition) = (Arc::clone(&self.runtime), query.partition.clone());
-        self.on_statement_thread(async move { snapshot::last_rows(&runtime, &asked, &partition, count).await }).await
+        let (runtime, query) = (Arc::clone(&self.runtime), query.clone());
+        let work = async move { snapshot::last_rows(&runtime, &asked, &query, count).await };
+        self.on_statement_thread(&self.reading, work).await
     }
 
     fn reader(&self, query: &LiveQuery) -> Arc<dyn PartitionReader> {

@@ -113,6 +113,8 @@ pub(crate) struct ActorArgs {
 pub(crate) struct ActorState {
     args: ActorArgs,
     feeds: HashMap<TableId, Feed>,
+    /// Whoever had it opened has come, or will not.
+    has_begun: bool,
 }
 
 impl ActorState {
@@ -128,7 +130,7 @@ impl ActorState {
     /// Without followers it is of no use.
     fn retire_if_idle(&mut self, myself: &ActorRef<Mail<QueryMsg>>) {
         self.feeds.retain(|_, feed| !feed.is_empty());
-        if self.feeds.is_empty() {
+        if self.feeds.is_empty() && self.has_begun {
             self.args.hub.slot.cast(LiveMsg::Retire { user: self.args.user.clone(), actor: myself.get_id() });
         }
     }
@@ -152,7 +154,7 @@ impl Actor for LiveQueryActor {
         let gauges = Arc::clone(&args.gauges);
         // It ends by itself when the actor is gone.
         drop(myself.send_after(SETTLE, move || Mail::new(&gauges, QueryMsg::Settle)));
-        Ok(ActorState { args, feeds: HashMap::new() })
+        Ok(ActorState { args, feeds: HashMap::new(), has_begun: false })
     }
 
     async fn handle(
@@ -162,7 +164,10 @@ impl Actor for LiveQueryActor {
         state: &mut ActorState,
     ) -> Result<(), ActorProcessingErr> {
         match mail.open(&myself).await? {
-            QueryMsg::Attach(Attaching(member)) => state.attach(member).await,
+            QueryMsg::Attach(Attaching(member)) => {
+                state.has_begun = true;
+                state.attach(member).await;
+            }
             QueryMsg::Detach { table } => {
                 if let Some(feed) = state.feeds.get_mut(&table) {
                     feed.sweep();
@@ -183,7 +188,7 @@ impl Actor for LiveQueryActor {
                     feed.check_table();
                 }
             }
-            QueryMsg::Settle => {}
+            QueryMsg::Settle => state.has_begun = true,
         }
         state.retire_if_idle(&myself);
         Ok(())

@@ -171,10 +171,11 @@ impl Feed {
             };
             for (last, entry) in &page.entries {
                 self.tell(*last, entry);
+                // Those who read get a turn to: a burst is no reason to end one that keeps up.
+                tokio::task::yield_now().await;
             }
             // After the frames are in (LV-2).
             self.cursor.store(page.reached.0, Ordering::Release);
-            tokio::task::yield_now().await;
         }
     }
 

@@ -132,23 +132,10 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http_body_util::{BodyExt, Empty};
-    use kalamdb_commons::settings::Settings;
-    use kalamdb_core::{Engine, EngineArgs};
     use warp::Filter;
 
+    use super::super::testing::door;
     use super::*;
-    use crate::BUILD;
-    use crate::auth::Authenticator;
-
-    async fn door() -> Arc<Door> {
-        let mut settings = Settings::default();
-        settings.storage.backend = "memory".to_owned();
-        let settings = Arc::new(settings);
-        let args = EngineArgs { settings: Arc::clone(&settings), build: BUILD };
-        let engine = Engine::start(args).await.expect("the engine starts");
-        let authenticator = Authenticator::from_settings(&settings).expect("no key");
-        Arc::new(Door::new(settings, engine, authenticator))
-    }
 
     async fn ask(service: &Service) -> (Response<()>, String) {
         let request = Request::builder().uri("/x").header("x-request-id", "seven").body(Empty::<Bytes>::new());

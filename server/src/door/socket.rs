@@ -214,26 +214,17 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use kalamdb_commons::ErrorCode;
-    use kalamdb_commons::settings::Settings;
-    use kalamdb_core::{Engine, EngineArgs};
     use tokio::net::TcpListener;
 
+    use super::super::testing::door;
     use super::*;
-    use crate::BUILD;
-    use crate::auth::Authenticator;
 
     /// What a connection is in memory, beside the socket and its subscriptions.
     const MOST_BYTES: usize = 3 << 10;
 
     #[tokio::test]
     async fn a_connection_that_waits_is_small() {
-        let mut settings = Settings::default();
-        settings.storage.backend = "memory".to_owned();
-        let settings = Arc::new(settings);
-        let args = EngineArgs { settings: Arc::clone(&settings), build: BUILD };
-        let engine = Engine::start(args).await.expect("the engine starts");
-        let authenticator = Authenticator::from_settings(&settings).expect("no key");
-        let door = Arc::new(Door::new(settings, engine, authenticator));
+        let door = door().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
         let why = Error::new(ErrorCode::Unauthorized, "no token");

@@ -10,11 +10,10 @@ mod report;
 mod scenario;
 mod table;
 
-use std::io::Write as _;
-
 use crate::failure::Failure;
 use crate::run::meter::Meter;
 use crate::run::stage::Stage;
+use crate::run::{on_stage, say_done};
 
 pub(crate) use args::FlushArgs;
 pub(crate) use report::Report;
@@ -29,19 +28,15 @@ struct Bench<'a> {
     meter: &'a Meter,
 }
 
-/// Runs it all. What was measured before a failure is in the report, and the failure too.
+/// Runs it all.
 ///
 /// # Errors
-/// A server that cannot be asked at all.
+/// As [`on_stage`].
 pub(crate) async fn run(args: &FlushArgs) -> Result<Report, Failure> {
-    let (mut stage, meter, about) = crate::run::begin(&args.measure).await?;
-    let mut report = Report::new(about);
-    let mut outcome = all(Bench { args, stage: &mut stage, meter: &meter }, &mut report).await;
-    if !args.measure.keep {
-        outcome = outcome.and(stage.clear().await);
-    }
-    report.aborted = outcome.err().map(|failure| failure.to_string());
-    Ok(report)
+    let measure =
+        async |stage: &mut Stage, meter: &Meter, report: &mut Report| all(Bench { args, stage, meter }, report).await;
+    let (report, aborted) = on_stage(&args.measure, Report::new, measure).await?;
+    Ok(Report { aborted, ..report })
 }
 
 async fn all(mut bench: Bench<'_>, report: &mut Report) -> Result<(), Failure> {
@@ -56,8 +51,7 @@ async fn all(mut bench: Bench<'_>, report: &mut Report) -> Result<(), Failure> {
             Scenario::Aggregate => report.aggregate = Some(scenario::aggregate::measure(&mut bench).await?),
             Scenario::SmallFlushes => report.small_flushes = Some(scenario::small_flushes::measure(&mut bench).await?),
         }
-        // Shows that it goes on; the tables come at the end.
-        let _ = writeln!(std::io::stderr(), "{}: done", scenario.name());
+        say_done(scenario.name());
     }
     Ok(())
 }

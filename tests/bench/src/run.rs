@@ -47,32 +47,45 @@ const HEALTH: &str = "/health";
 /// How long saturation is looked for where the run does not measure it anyway.
 const CALIBRATION: Duration = Duration::from_secs(3);
 
-/// What every measuring begins with: the server answers, there is a namespace to make tables in.
+/// Sets the stage, has `measure` fill a report, and clears the stage. What was measured before a failure is in the
+/// report; why it could not be finished comes beside it.
 ///
 /// # Errors
 /// A server that cannot be asked at all.
-pub(crate) async fn begin(args: &MeasureArgs) -> Result<(Stage, Meter, About), Failure> {
+pub(crate) async fn on_stage<R>(
+    args: &MeasureArgs,
+    report: impl FnOnce(About) -> R,
+    measure: impl AsyncFnOnce(&mut Stage, &Meter, &mut R) -> Result<(), Failure>,
+) -> Result<(R, Option<String>), Failure> {
     let address = Address::parse(&args.server.url)?;
     let server = Server::new(&args.server)?;
     let health = Head::get(&address, HEALTH)?;
     let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
-    let stage = Stage::set(server, address.clone(), &args.namespace).await?;
-    Ok((stage, Meter::new(args, address), About::new(args, &answer.body)))
-}
-
-/// Runs it all. What was measured before a failure is in the report, and the failure too.
-///
-/// # Errors
-/// A server that cannot be asked at all.
-pub(crate) async fn run(args: &RunArgs) -> Result<Report, Failure> {
-    let (mut stage, meter, about) = begin(&args.measure).await?;
-    let mut run = Run { args, meter, report: Report::new(args, about) };
-    let mut outcome = run.all(&mut stage).await;
-    if !args.measure.keep {
+    let mut stage = Stage::set(server, address.clone(), &args.namespace).await?;
+    let meter = Meter::new(args, address);
+    let mut report = report(About::new(args, &answer.body));
+    let mut outcome = measure(&mut stage, &meter, &mut report).await;
+    if !args.keep {
         outcome = outcome.and(stage.clear().await);
     }
-    run.report.aborted = outcome.err().map(|failure| failure.to_string());
-    Ok(run.report)
+    Ok((report, outcome.err().map(|failure| failure.to_string())))
+}
+
+/// Says that a scenario is done: the tables come at the end.
+pub(crate) fn say_done(scenario: &str) {
+    let _ = writeln!(std::io::stderr(), "{scenario}: done");
+}
+
+/// Runs it all.
+///
+/// # Errors
+/// As [`on_stage`].
+pub(crate) async fn run(args: &RunArgs) -> Result<Report, Failure> {
+    let new = |about| Report::new(args, about);
+    let measure =
+        async |stage: &mut Stage, meter: &Meter, report: &mut Report| Run { args, meter, report }.all(stage).await;
+    let (report, aborted) = on_stage(&args.measure, new, measure).await?;
+    Ok(Report { aborted, ..report })
 }
 
 /// Each scenario once, however they were given.
@@ -85,8 +98,8 @@ fn in_order(scenarios: &[Scenario]) -> Vec<Scenario> {
 
 struct Run<'a> {
     args: &'a RunArgs,
-    meter: Meter,
-    report: Report,
+    meter: &'a Meter,
+    report: &'a mut Report,
 }
 
 impl Run<'_> {

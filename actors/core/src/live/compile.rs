@@ -20,7 +20,7 @@ use kalamdb_commons::{
     Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SystemColumn, TableName, TableType, UserId,
 };
 use kalamdb_live::{LiveCaller, LiveProgram, LiveQuery, TableState};
-use kalamdb_sql::{ParsedStatement, Statement, TableRef, ast};
+use kalamdb_sql::{ParsedStatement, Statement, TableRef, TableSchema, ast};
 use kalamdb_wire::{Column, SubscribeRequest};
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;
@@ -162,6 +162,9 @@ impl CompiledQueries {
 /// # Errors
 /// When the caller may not read it.
 pub(super) async fn query_of(runtime: &Arc<Runtime>, asked: &Asked, compiled: &Compiled) -> Result<Option<LiveQuery>> {
+    if runtime.is_refusing() {
+        return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
+    }
     if runtime.store().has_failed() {
         return Err(Error::new(ErrorCode::StorageUnavailable, "the storage backend is being opened again: try again"));
     }
@@ -185,9 +188,17 @@ pub(super) async fn query_of(runtime: &Arc<Runtime>, asked: &Asked, compiled: &C
 pub(super) fn table_state(runtime: &Runtime, query: &LiveQuery) -> TableState {
     let catalog = runtime.catalog();
     let Some(entry) = catalog.table_of(query.partition.table) else { return TableState::Dropped };
-    let (now, then) = (&entry.schema, &query.schema);
-    let same = Arc::ptr_eq(now, then) || (now.columns == then.columns && now.primary_key == then.primary_key);
-    if same { TableState::Same } else { TableState::Changed }
+    if is_same_table(&entry.schema, &query.schema) { TableState::Same } else { TableState::Changed }
+}
+
+/// Whether a table has the columns that it had: its options may be others.
+pub(super) fn is_same_table(now: &Arc<TableSchema>, then: &Arc<TableSchema>) -> bool {
+    Arc::ptr_eq(now, then) || (now.columns == then.columns && now.primary_key == then.primary_key)
+}
+
+/// The answer to who asked for a table as it was.
+pub(super) fn changed_meanwhile() -> Error {
+    Error::new(ErrorCode::Conflict, "the table was changed meanwhile: try again")
 }
 
 /// Compiles what was asked for.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use kalamdb_commons::{Error, ErrorCode, Result, TableId};
+use kalamdb_commons::{Error, Result, TableId};
 use kalamdb_live::RowFormat;
 use kalamdb_sql::TableSchema;
 use kalamdb_wire::JsonRows;
 use parking_lot::Mutex;
 
+use super::compile::{changed_meanwhile, is_same_table};
 use crate::catalog::TableEntry;
 use crate::engine::{RowDecoder, RowJson, Runtime, ScanColumn, Tombstones, from_datafusion};
 
@@ -74,21 +75,22 @@ impl RowFormat for TableFormat {
         let catalog = self.runtime.catalog();
         let entry =
             catalog.table_of(self.table).ok_or_else(|| Error::internal("a live query of a table that is gone"))?;
-        let (now, then) = (&entry.schema, &self.compiled_for);
-        if !Arc::ptr_eq(now, then) && (now.columns != then.columns || now.primary_key != then.primary_key) {
+        if !is_same_table(&entry.schema, &self.compiled_for) {
             // Its columns' places are those of another table; whoever asked looks at the table, and ends.
-            return Err(Error::new(ErrorCode::Conflict, "the table has other columns now"));
+            return Err(changed_meanwhile());
         }
-        let mut decoder = self.decoder.lock();
-        let decoder = match &mut *decoder {
-            Some((known, decoder)) if Arc::ptr_eq(known, entry) => decoder,
-            place => {
+        // Taken out: a large statement of one user must not keep the same query of others waiting.
+        let known = self.decoder.lock().take();
+        let mut decoder = match known {
+            Some((of, decoder)) if Arc::ptr_eq(&of, entry) => decoder,
+            _ => {
                 let (columns, schema) = (self.columns.clone(), Arc::clone(&self.schema));
-                let decoder = RowDecoder::new(Arc::clone(entry), columns, schema, Tombstones::All);
-                &mut place.insert((Arc::clone(entry), decoder)).1
+                RowDecoder::new(Arc::clone(entry), columns, schema, Tombstones::All)
             }
         };
-        decoder.decode(rows.iter().copied(), usize::MAX)
+        let decoded = decoder.decode(rows.iter().copied(), usize::MAX);
+        *self.decoder.lock() = Some((Arc::clone(entry), decoder));
+        decoded
     }
 
     fn write_keys(&self, rows: &RecordBatch, out: &mut JsonRows) -> Result<()> {

@@ -8,14 +8,14 @@ use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::{Field, Schema};
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, ErrorCode, Result, SystemColumn};
-use kalamdb_live::LiveSnapshot;
+use kalamdb_live::{LiveQuery, LiveSnapshot};
 use kalamdb_sql::ast;
 use kalamdb_store::codec::keys::decode_row_number;
+use kalamdb_store::manifest;
 use kalamdb_store::reader::log_coverage;
-use kalamdb_store::{PartitionId, manifest};
 use kalamdb_wire::JsonRows;
 
-use super::compile::{Asked, query_in};
+use super::compile::{Asked, changed_meanwhile, is_same_table, query_in};
 use super::shape;
 use crate::engine::context::StatementContext;
 use crate::engine::template::{column, item, order_by_descending};
@@ -30,9 +30,10 @@ const ORDER: &str = "\u{1f}order";
 pub(super) async fn last_rows(
     runtime: &Arc<Runtime>,
     asked: &Asked,
-    partition: &PartitionId,
+    of: &LiveQuery,
     count: u64,
 ) -> Result<LiveSnapshot> {
+    let partition = &of.partition;
     let (parsed, params) = asked.parse(runtime)?;
     let scope = asked.scope(runtime);
     let gone = || Error::new(ErrorCode::TableNotFound, "the table is gone");
@@ -46,6 +47,8 @@ pub(super) async fn last_rows(
             continue;
         }
         let key_columns = match context.catalog.table_of(partition.table) {
+            // The client was told other columns.
+            Some(entry) if !is_same_table(&entry.schema, &of.schema) => return Err(changed_meanwhile()),
             Some(entry) => {
                 let places = entry.schema.key_positions();
                 let columns = places.into_iter().filter_map(|place| entry.schema.columns.get(place));

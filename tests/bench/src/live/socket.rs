@@ -28,7 +28,7 @@ impl Socket {
     /// Connects as a caller.
     pub(super) async fn open(address: &Address, caller: &Caller) -> Result<Self, Failure> {
         let broken = |problem: &dyn std::fmt::Display| Failure::Socket(format!("cannot be opened: {problem}"));
-        let mut request = format!("ws://{}/ws", address.authority()).into_client_request().map_err(|e| broken(&e))?;
+        let mut request = address.websocket("/ws").into_client_request().map_err(|e| broken(&e))?;
         for (name, value) in &caller.headers()? {
             request.headers_mut().insert(name, value.clone());
         }

@@ -54,9 +54,9 @@ impl Address {
         (&self.host, self.port)
     }
 
-    /// Host and port as an address has them.
-    pub(crate) fn authority(&self) -> &str {
-        self.authority.to_str().unwrap_or_default()
+    /// The address of a WebSocket at a path.
+    pub(crate) fn websocket(&self, path: &str) -> String {
+        format!("ws://{}{}{path}", self.authority.to_str().unwrap_or_default(), self.base)
     }
 }
 

@@ -92,7 +92,7 @@ impl RootClient {
         &self.shared.live
     }
 
-    /// Stop order, steps 2, 4 and 5 of the table: running statements, flushes, then the actors, children first.
+    /// Stop order, steps 2 to 5 of the table: running statements, live connections, flushes, then the actors, children first.
     pub(in crate::tree) async fn stop(&self, deadline: Instant, report: &mut StopReport) {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::Release);
@@ -108,6 +108,8 @@ impl RootClient {
                 report.warnings.push(format!("{} statements had not ended", running.len()));
             }
         }
+        // What was committed is told, or found by resuming.
+        shared.live.close();
         // What is hot is flushed, in the time that is left but for the end of the actors and the backend.
         let left = deadline.saturating_duration_since(Instant::now());
         let client = shared.flush_client();

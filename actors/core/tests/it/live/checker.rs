@@ -12,6 +12,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use kalamdb_commons::settings::Durability;
 use kalamdb_faults::Machine;
@@ -45,6 +46,15 @@ impl Life {
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
+
+    /// Waits while so many statements are made, or until it is over, which the test bounds.
+    async fn goes_on(&self, statements: u64) {
+        let enough = self.statements.load(Ordering::Acquire) + statements;
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        while !self.is_over() && self.statements.load(Ordering::Acquire) < enough {
+            ticks.tick().await;
+        }
+    }
 }
 
 async fn one_life(
@@ -65,7 +75,7 @@ async fn one_life(
     let enough = die.random_range(40..120);
     let mut added = 0;
     let deadline = tokio::time::Instant::now() + LONG;
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(1));
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
     loop {
         ticks.tick().await;
         let statements = life.statements.load(Ordering::Acquire);
@@ -93,7 +103,7 @@ async fn one_history(seed: u64, durability: Durability) {
         followers.push(Follower::new(user, seed * 100 + followers.len() as u64, at as i64));
     }
     for life in 0..LIVES {
-        machine.faults().delay_syncs(std::time::Duration::from_micros(die.random_range(0..2000)));
+        machine.faults().delay_syncs(Duration::from_micros(die.random_range(0..2000)));
         let (buffer, frame) = (die.random_range(3..60), die.random_range(20..300));
         let server = Server::start_with(&machine, durability, |settings, _| {
             settings.live.buffer_size = buffer;

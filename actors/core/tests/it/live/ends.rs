@@ -259,13 +259,11 @@ async fn the_end_of_the_server_is_told_and_resumed_from_after_a_start() {
     client.subscribed(json!({"query_id": "m", "sql": SQL})).await;
     insert(&server, 1, "x").await;
     let bookmark = client.expect("change").await["seq"].clone();
-    server.engine.close_live();
-    let (frames, end) = client.end().await;
+    let ((frames, end), ()) = tokio::join!(client.end(), server.stop());
     let expected = json!({"type": "closed", "query_id": "m", "reason": "shutdown", "resume_seq": bookmark});
     assert_eq!((frames, end), (vec![expected], LiveEnd::Shutdown));
-    insert(&server, 2, "y").await;
-    server.stop().await;
     let server = Server::start(&machine, Durability::Sync).await;
+    insert(&server, 2, "y").await;
     insert(&server, 3, "z").await;
     let mut client = Client::new(&server, "ann");
     client.subscribed(json!({"query_id": "m", "sql": SQL, "options": {"from_seq": bookmark}})).await;

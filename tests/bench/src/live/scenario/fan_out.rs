@@ -46,8 +46,14 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<FanOutReport, Failu
         let start = Instant::now();
         caller.run(&rows::insert(&table), &params).await?;
         for socket in &mut sockets {
+            let mut told = [false; EACH];
             for _ in 0..EACH {
-                socket.expect("change").await?;
+                let frame = socket.expect("change").await?;
+                let place = (0..EACH).find(|at| frame["query_id"] == format!("q{at}")).map(|at| &mut told[at]);
+                let is_new = place.is_some_and(|told| !std::mem::replace(told, true));
+                if !is_new || frame["keys"] != json!([id]) {
+                    return Err(Failure::Socket(format!("was to tell each subscription of {id}, and said {frame}")));
+                }
             }
         }
         last.record(start.elapsed());

@@ -93,7 +93,7 @@ impl Follower {
             for _ in 0..self.die.random_range(1..40) {
                 if self.die.random_ratio(1, 12) {
                     // Stalls: what is told meanwhile waits, or is too much.
-                    tokio::time::sleep(Duration::from_millis(self.die.random_range(1..30))).await;
+                    life.goes_on(self.die.random_range(1..8)).await;
                 }
                 if self.die.random_ratio(1, 5) {
                     connection.heartbeat();
@@ -101,8 +101,8 @@ impl Follower {
                 let outgoing = tokio::select! {
                     outgoing = outbox.next() => outgoing,
                     () = connection.attend() => unreachable!("it never ends"),
-                    // Nothing may be said for long.
-                    () = tokio::time::sleep(Duration::from_millis(200)) => break,
+                    // Nothing may be said for long: what is written need not match.
+                    () = life.goes_on(20) => break,
                 };
                 if life.is_over() || self.take(outgoing) == Told::End {
                     break;
@@ -119,13 +119,14 @@ impl Follower {
         let request = self.request(fresh);
         (self.pending, self.snapshot) = (Vec::new(), None);
         connection.subscribe(request).await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
         let work = async {
             while self.bookmark < newest {
                 connection.heartbeat();
                 let outgoing = tokio::select! {
                     outgoing = outbox.next() => outgoing,
                     () = connection.attend() => unreachable!("it never ends"),
-                    () = tokio::time::sleep(Duration::from_millis(5)) => continue,
+                    _ = ticks.tick() => continue,
                 };
                 assert_eq!(self.take(outgoing), Told::More, "nobody ends it");
             }
