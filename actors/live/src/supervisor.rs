@@ -64,7 +64,7 @@ impl LiveHub {
     /// Hands a subscription to the actor of a user.
     pub(crate) async fn attach(&self, user: &UserId, member: Member) -> Result<()> {
         let mut message = QueryMsg::Attach(Attaching(member));
-        for attempt in 0..OPEN_TRIES {
+        for attempt in 0..=OPEN_TRIES {
             let known = self.index.actors.get(user).map(|entry| Arc::clone(&entry));
             if let Some(handle) = known {
                 match handle.actor.send_message(Mail::new(&handle.gauges, message)) {
@@ -74,10 +74,14 @@ impl LiveHub {
                     Err(_) => return Ok(()),
                 }
             }
-            if attempt + 1 < OPEN_TRIES
-                && let Ok(opened) =
-                    self.slot.ask(|reply| LiveMsg::Open { user: user.clone(), reply }, OPEN_TIMEOUT).await
-                && let Err(error) = opened
+            if attempt == OPEN_TRIES {
+                break;
+            }
+            // A supervisor that was lost is asked again, as is one whose actor did not start: how often that may be is
+            // the user's budget, and its end says when to come again.
+            if let Ok(Err(error)) =
+                self.slot.ask(|reply| LiveMsg::Open { user: user.clone(), reply }, OPEN_TIMEOUT).await
+                && error.retry_after.is_some()
             {
                 return Err(error);
             }
@@ -138,9 +142,8 @@ impl LiveState {
                 hub.index.actors.insert(user, Arc::new(ActorHandle::new(actor, gauges, flags)));
                 Ok(())
             }
-            Err(_) if !takes_messages(supervisor.get_status()) => {
-                Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"))
-            }
+            // It is this one that ends.
+            Err(_) if !takes_messages(supervisor.get_status()) => Err(restarting()),
             Err(error) => {
                 tracing::error!(%user, %error, "a live query actor did not start");
                 self.failures.record(user, "it did not start".to_owned(), Instant::now());
