@@ -14,6 +14,7 @@ mod idle;
 mod isolation;
 mod live;
 mod parameters;
+mod plans;
 mod readme;
 mod restart;
 mod roles;

@@ -13,6 +13,7 @@ mod literals;
 mod params;
 mod parsed;
 mod planning;
+mod plans;
 mod predicate;
 mod query;
 mod result;

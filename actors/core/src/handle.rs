@@ -8,7 +8,7 @@ use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
 use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox};
 use kalamdb_store::BackendRegistry;
-use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, RawRows, StatementResult};
+use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, StatementResult};
 
 use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
@@ -244,6 +244,12 @@ impl Engine {
     #[must_use]
     pub fn live_overview(&self) -> LiveOverview {
         self.tree.live().overview()
+    }
+
+    /// How the plan cache stands.
+    #[must_use]
+    pub fn plan_cache_overview(&self) -> PlanCacheOverview {
+        self.runtime.plans().overview()
     }
 
     /// Waits until the tree has given up for good; says why. The process should end then.

@@ -19,6 +19,7 @@ mod catalog;
 mod claim;
 mod flush;
 mod housekeeper;
+mod plans;
 mod root;
 mod session;
 mod sessions;
@@ -41,6 +42,8 @@ use crate::{SqlOutcome, SqlRequest, StopReport};
 use admission::Bounds;
 pub(crate) use catalog::CatalogClient;
 use faults::Faults;
+use plans::PlansClient;
+
 pub(crate) use flush::{FlushClient, FlushPhase, Outcome as FlushOutcome, Report as FlushReport};
 use root::RootClient;
 
@@ -64,6 +67,7 @@ impl TreeArgs {
 pub(crate) struct Clients {
     pub(crate) catalog: CatalogClient,
     pub(crate) flushes: FlushClient,
+    pub(crate) plans: PlansClient,
 }
 
 /// The running tree.

@@ -119,7 +119,7 @@ fn parse(mut source: Source<'_>) -> Result<ParsedStatement> {
     Ok(ParsedStatement {
         column_names: result_items(&statement).and_then(|items| result_column_names(&source, items)),
         statement,
-        text: source.whole_text().to_owned(),
+        text: source.whole_text().into(),
         parameters,
         position,
         depth: source.shape().depth,
@@ -162,6 +162,7 @@ fn statement(input: &mut Input<'_>) -> Result<Statement> {
         "DROP" => schema_statements::drop(input),
         "FLUSH" => schema_statements::flush(input),
         "KILL" => schema_statements::kill(input),
+        "CLEAR" => schema_statements::clear(input),
         "SHOW" => schema_statements::show(input),
         "DESCRIBE" => schema_statements::describe(input),
         "EXPLAIN" => explain(input),

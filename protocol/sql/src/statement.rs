@@ -6,6 +6,8 @@
 use kalamdb_commons::{ColumnName, NamespaceId, Position, QualifiedTableName, TableName, TableType, UserId};
 use sqlparser::ast;
 
+use std::sync::Arc;
+
 use crate::{ColumnDefault, ColumnType, OptionChanges, StorageOptions, TableOptions, UserOptions};
 
 /// One statement of a text, with what the caller needs beside its meaning.
@@ -14,7 +16,7 @@ pub struct ParsedStatement {
     /// Its meaning.
     pub statement: Statement,
     /// Its own source text, from its first token to its last, without the `;`.
-    pub text: String,
+    pub text: Arc<str>,
     /// How many parameters it expects: `$1` to `$n`.
     pub parameters: usize,
     /// Where it begins in the whole text sent.
@@ -71,6 +73,8 @@ pub enum Statement {
         /// As `system.live_queries` has it.
         live_id: String,
     },
+    /// `CLEAR PLAN CACHE`
+    ClearPlanCache,
     /// `SHOW TABLE STATS t`
     ShowTableStats {
         /// Without `.user.`.
@@ -176,6 +180,7 @@ impl Statement {
             | Self::FlushTable { .. }
             | Self::FlushAllTables
             | Self::KillLiveQuery { .. }
+            | Self::ClearPlanCache
             | Self::ShowTableStats { .. }
             | Self::DropTable { .. }
             | Self::CreateUser { .. }

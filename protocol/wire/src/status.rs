@@ -35,6 +35,27 @@ pub struct LiveOverview {
     pub slow_consumers: u64,
 }
 
+/// `GET /api/actors/plan-cache`: plans that are kept, and how often they were of use since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanCacheOverview {
+    /// Texts whose plans are kept.
+    pub entries: u64,
+    /// About what they take.
+    pub bytes: u64,
+    /// Most entries.
+    pub capacity: u64,
+    /// Statements that found their plan.
+    pub hits: u64,
+    /// Statements whose plan had to be made first.
+    pub misses: u64,
+    /// Plans that were made.
+    pub compilations: u64,
+    /// Entries that made room for others.
+    pub evictions: u64,
+    /// Plans that were replaced since their tables had changed.
+    pub invalidations: u64,
+}
+
 /// `GET /api/actors/flush`: what is flushed, what waits, and how each table stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlushOverview {

@@ -67,6 +67,15 @@ pub(super) async fn live(door: Arc<Door>, context: RequestContext, headers: Head
     overview.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
 }
 
+/// `GET /api/actors/plan-cache`: how the plan cache stands.
+pub(super) async fn plan_cache(door: Arc<Door>, context: RequestContext, headers: HeaderMap) -> Response {
+    let overview = async {
+        require_service(&door, &context, &headers)?;
+        object(&door.engine.plan_cache_overview())
+    };
+    overview.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
 /// `GET /api/jobs?status=&type=&limit=`: the newest rows of `system.jobs`, as an array.
 pub(super) async fn jobs(door: Arc<Door>, context: RequestContext, headers: HeaderMap, query: String) -> Response {
     let jobs = async {

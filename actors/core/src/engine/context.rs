@@ -44,6 +44,8 @@ pub(crate) struct StatementContext {
     seen: Option<Seen>,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
+    /// Its text, where its plans are kept.
+    pub(crate) plan_text: Option<Arc<str>>,
     /// Memory that the request's results take.
     pub(crate) results: Arc<MemoryReservation>,
     /// Partitions named in any way, and those read by a query among them.
@@ -100,6 +102,7 @@ impl StatementContext {
             store,
             seen,
             is_heavy: scope.is_heavy,
+            plan_text: scope.plan_text.clone(),
             results: Arc::clone(&scope.results),
             touched: Mutex::default(),
             read: Mutex::default(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use kalamdb_commons::{Error, ErrorCode, Result, Seq};
 use kalamdb_sql::{Delete, Insert, InsertSource, Row, TableRef, TableSchema, Update, ast};
 use kalamdb_store::{Changes, CommitError, RowChange, SegmentsRead};
-use kalamdb_wire::StatementResult;
+use kalamdb_wire::{PlanCache, StatementResult};
 
 use super::context::{Action, StatementContext};
 use super::params::Params;
@@ -136,6 +136,8 @@ struct Prepared {
     base: Option<Seq>,
     /// Which of the rows lie in segments.
     segments: SegmentsRead,
+    /// Whether the plan that found the rows was there already.
+    plan_cache: Option<PlanCache>,
 }
 
 /// A table and what is being done to it.
@@ -273,6 +275,7 @@ pub(crate) async fn run(
         }
         let mut result = answer.unwrap_or_default();
         result.row_count = affected;
+        result.plan_cache = prepared.plan_cache;
         result.message = Some(dml.done(affected));
         return Ok(result);
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ddl::{self, Ddl};
 use super::dml::{self, Dml, Explained};
 use super::params::Params;
+use super::parsed::plans_nothing;
 use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
@@ -35,7 +36,7 @@ pub(crate) async fn run_request(
     let mut results = Vec::new();
     let mut failed = None;
     let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
-    let statements = runtime.parsed().read(sql);
+    let mut statements = runtime.parsed().read(sql);
     if statements.len() > MOST_STATEMENTS {
         return SqlOutcome::refused(Error::new(
             ErrorCode::InvalidSql,
@@ -49,14 +50,24 @@ pub(crate) async fn run_request(
         ));
     }
     let caller = Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel);
-    for (at, parsed) in statements.enumerate() {
+    let mut at = 0;
+    while let Some(parsed) = statements.next() {
+        let (is_kept, was_known) = (statements.is_kept(), statements.was_known());
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
             let params = Params::new(params, parsed.parameters)?;
             let deadline = if at == 0 { deadline } else { Deadline::now() + runtime.settings().server.request_timeout };
-            let scope = Scope::new(runtime, &caller, &parsed, deadline);
-            run_statement(&scope, clients, &parsed, &params).await
+            let mut scope = Scope::new(runtime, &caller, &parsed, deadline);
+            if is_kept {
+                scope = scope.keeping_plans(&parsed.text);
+            }
+            let mut result = run_statement(&scope, clients, &parsed, &params).await?;
+            if is_kept && plans_nothing(&parsed.statement) {
+                // There is nothing to plan: what is kept of it is what was read.
+                result.plan_cache = Some(runtime.plans().note(was_known));
+            }
+            Ok(result)
         }
         .await;
         match result {
@@ -65,6 +76,7 @@ pub(crate) async fn run_request(
                     result.took_ms = Some(crate::milliseconds(statement_begun.elapsed()));
                 }
                 results.push(result);
+                at += 1;
             }
             Err(error) => {
                 let error = while_reopening(runtime, cancel, error);
@@ -104,7 +116,7 @@ async fn run_statement(
     let names = parsed.column_names.as_deref();
     match &parsed.statement {
         // Each in a box of its own size: a task is moved as a whole, with room for the largest of them.
-        Statement::Query(query) => Box::pin(run_query(scope, query.as_ref().clone(), names, params, None)).await,
+        Statement::Query(query) => Box::pin(run_query(scope, query, names, params, None)).await,
         Statement::Insert(insert) => Box::pin(dml::run(scope, Dml::Insert(insert), names, params)).await,
         Statement::Update(update) => Box::pin(dml::run(scope, Dml::Update(update), names, params)).await,
         Statement::Delete(delete) => Box::pin(dml::run(scope, Dml::Delete(delete), names, params)).await,
@@ -119,6 +131,12 @@ async fn run_statement(
         Statement::FlushTable { table } => Box::pin(flush::flush_table(scope, &clients.flushes, table)).await,
         Statement::FlushAllTables => Box::pin(flush::flush_all_tables(scope, &clients.flushes)).await,
         Statement::KillLiveQuery { live_id } => kill_live_query(scope, live_id),
+        Statement::ClearPlanCache => {
+            ddl::check_role(scope.identity.role)?;
+            let count = Box::pin(scope.bound(clients.plans.clear())).await?;
+            let noun = if count == 1 { "statement" } else { "statements" };
+            Ok(StatementResult::message(0, format!("plan cache cleared: plans of {count} {noun}")))
+        }
         Statement::ShowTableStats { table } => {
             flush::table_stats(&*scope.begin_unseeing(None).await?, &clients.flushes, table)
         }
@@ -197,7 +215,7 @@ async fn run_explain(
     explain: Explain,
 ) -> Result<StatementResult> {
     let dml = match statement {
-        Statement::Query(query) => return run_query(scope, query.as_ref().clone(), None, params, Some(explain)).await,
+        Statement::Query(query) => return run_query(scope, query, None, params, Some(explain)).await,
         Statement::Insert(insert) => Dml::Insert(insert),
         Statement::Update(update) => Dml::Update(update),
         Statement::Delete(delete) => Dml::Delete(delete),

@@ -16,5 +16,5 @@ pub(crate) use checked::CheckedArithmetic;
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
 pub(crate) use nullable::{MAY_BE_NULL, may_be_null};
 pub(crate) use ranks::SignedRanks;
-pub(crate) use statement::statement_function;
+pub(crate) use statement::{statement_constant, statement_function};
 pub(crate) use sum::CheckedSum;

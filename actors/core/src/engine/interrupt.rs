@@ -3,7 +3,8 @@
 //! DataFusion's operators give way after some batches, and a statement is called off where they do. A join
 //! whose filter drops everything never gets there: it looks at pair after pair within one poll. So every
 //! join's filter first asks whether the statement is still wanted, and its output counts as work done. It knows the
-//! statement's limits from when it was planned: a plan spreads over tasks that do not know whose they are.
+//! statement's limits from when it was planned, or from the slots of a plan that is run again and again: a plan spreads over
+//! tasks that do not know whose they are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
 
+use super::plans::{Slots, slots_of_plan};
 use super::scope::Limits;
 
 /// The rule that prepares joins; to be run last.
@@ -31,8 +33,11 @@ pub(crate) struct InterruptibleJoins;
 
 impl PhysicalOptimizerRule for InterruptibleJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let limits = Limits::of_task();
-        let interruptible = |filter: &JoinFilter| interruptible(filter, limits.as_ref());
+        let wanted = match slots_of_plan() {
+            Some(slots) => Wanted::ByRun(slots),
+            None => Wanted::ByStatement(Limits::of_task()),
+        };
+        let interruptible = |filter: &JoinFilter| interruptible(filter, &wanted);
         plan.transform_up(|node| {
             let join: Option<Arc<dyn ExecutionPlan>> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
                 let filter = join.filter().map(interruptible);
@@ -62,8 +67,26 @@ impl PhysicalOptimizerRule for InterruptibleJoins {
     }
 }
 
-fn interruptible(filter: &JoinFilter, limits: Option<&Limits>) -> JoinFilter {
-    let expression = Arc::new(IfWanted { inner: Arc::clone(filter.expression()), limits: limits.cloned() });
+/// Who says whether a plan is still wanted.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// The statement it was planned for; none outside of one, where nothing is limited.
+    ByStatement(Option<Limits>),
+    /// The statement that runs it.
+    ByRun(Arc<Slots>),
+}
+
+impl Wanted {
+    fn check(&self) -> kalamdb_commons::Result<()> {
+        match self {
+            Self::ByStatement(limits) => limits.as_ref().map_or(Ok(()), Limits::check),
+            Self::ByRun(slots) => slots.still_wanted(),
+        }
+    }
+}
+
+fn interruptible(filter: &JoinFilter, wanted: &Wanted) -> JoinFilter {
+    let expression = Arc::new(IfWanted { inner: Arc::clone(filter.expression()), wanted: wanted.clone() });
     JoinFilter::new(expression, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
 }
 
@@ -71,8 +94,7 @@ fn interruptible(filter: &JoinFilter, limits: Option<&Limits>) -> JoinFilter {
 #[derive(Debug)]
 struct IfWanted {
     inner: Arc<dyn PhysicalExpr>,
-    /// None outside of a statement, where nothing is limited.
-    limits: Option<Limits>,
+    wanted: Wanted,
 }
 
 // Derived, the comparison would move the trait object out.
@@ -102,8 +124,7 @@ impl PhysicalExpr for IfWanted {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let wanted = self.limits.as_ref().map_or(Ok(()), Limits::check);
-        wanted.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        self.wanted.check().map_err(|error| DataFusionError::External(Box::new(error)))?;
         self.inner.evaluate(batch)
     }
 
@@ -113,7 +134,7 @@ impl PhysicalExpr for IfWanted {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
         match children.into_iter().next() {
-            Some(inner) => Ok(Arc::new(Self { inner, limits: self.limits.clone() })),
+            Some(inner) => Ok(Arc::new(Self { inner, wanted: self.wanted.clone() })),
             None => Ok(self),
         }
     }

@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 use super::context::StatementContext;
 use super::errors::from_datafusion;
 use super::planning::{param_field, plan_query};
+use super::plans::Compiling;
 use super::values::value_to_scalar;
 
 /// A statement's parameters.
@@ -68,50 +69,92 @@ impl Params {
     pub(crate) fn plan(
         &self,
         context: &Arc<StatementContext>,
-        mut query: ast::Query,
+        query: ast::Query,
         outputs: &[ColumnType],
     ) -> Result<LogicalPlan> {
-        self.bind_limits(&mut query)?;
-        let occurrences = self.renumber(&mut query)?;
+        let TypedPlan { plan, occurrences } = self.typed_plan(context, query, outputs, None)?;
         if occurrences.is_empty() {
-            return plan_query(context, query, Vec::new());
+            return Ok(plan);
         }
-        let by_json: Vec<FieldRef> =
-            occurrences.iter().map(|number| param_field(json_type(self.json(*number)))).collect();
-        let mut meant = HashMap::new();
+        let scalars = occurrences.iter().map(|occurrence| self.scalar(occurrence)).collect::<Result<Vec<_>>>()?;
+        plan.with_param_values(ParamValues::from(scalars)).map_err(from_datafusion)
+    }
+
+    /// Plans a query whose parameters have types and no values yet. Those of LIMIT and OFFSET are bound here, unless the plan is
+    /// compiled for all values.
+    pub(super) fn typed_plan(
+        &self,
+        context: &Arc<StatementContext>,
+        mut query: ast::Query,
+        outputs: &[ColumnType],
+        compiling: Option<&Compiling>,
+    ) -> Result<TypedPlan> {
+        self.bind_limits(&mut query, compiling.is_some())?;
+        let mut occurrences = self.renumber(&mut query)?;
+        if occurrences.is_empty() {
+            return Ok(TypedPlan { plan: plan_query(context, query, Vec::new(), compiling)?, occurrences });
+        }
+        // What a count is meant for is known, as is what a bare output is.
+        let mut meant: HashMap<usize, ColumnType> = HashMap::new();
         // What cannot be inferred is what its JSON says; a first plan tells which.
-        let types = match plan_query(context, query.clone(), vec![None; occurrences.len()]) {
+        let inferred = match plan_query(context, query.clone(), vec![None; occurrences.len()], compiling) {
             Ok(plan) => {
-                let inferred = inferred_types(&plan, occurrences.len())?;
                 let outputs: Vec<_> = outputs.iter().copied().map(Some).collect();
                 output_types(&plan, &outputs, &mut meant);
-                inferred.into_iter().zip(by_json).map(|(inferred, json)| Some(inferred.unwrap_or(json))).collect()
+                inferred_types(&plan, occurrences.len())?
             }
-            Err(_) => by_json.into_iter().map(Some).collect::<Vec<Option<FieldRef>>>(),
+            Err(_) => vec![None; occurrences.len()],
         };
-        let types: Vec<Option<FieldRef>> = types
-            .into_iter()
-            .enumerate()
-            .map(|(at, field)| meant.get(&(at + 1)).map(|column_type| param_field(*column_type)).or(field))
-            .collect();
-        let plan = plan_query(context, query, types.clone())?;
+        for (at, (occurrence, inferred)) in occurrences.iter_mut().zip(inferred).enumerate() {
+            let known = if occurrence.is_limit {
+                Some(param_field(ColumnType::BigInt))
+            } else {
+                meant.get(&(at + 1)).map(|column_type| param_field(*column_type)).or(inferred)
+            };
+            occurrence.is_by_json = known.is_none();
+            let field = known.unwrap_or_else(|| param_field(json_type(self.json(occurrence.number))));
+            occurrence.field = Some(field);
+        }
+        let types = occurrences.iter().map(|occurrence| occurrence.field.clone()).collect();
+        let plan = plan_query(context, query, types, compiling)?;
         // The second plan may have settled types the first could not.
         let settled = inferred_types(&plan, occurrences.len())?;
-        let mut scalars = Vec::with_capacity(occurrences.len());
-        for ((number, field), settled) in occurrences.iter().zip(types).zip(settled) {
-            let field = settled.or(field);
-            let scalar = self.scalar(*number, field.as_ref())?;
-            scalars.push(scalar);
+        for (occurrence, settled) in occurrences.iter_mut().zip(settled) {
+            occurrence.field = settled.or(occurrence.field.take());
         }
-        plan.with_param_values(ParamValues::from(scalars)).map_err(from_datafusion)
+        Ok(TypedPlan { plan, occurrences })
     }
 
     fn json(&self, number: usize) -> &Json {
         number.checked_sub(1).and_then(|place| self.values.get(place)).unwrap_or(&Json::Null)
     }
 
-    fn scalar(&self, number: usize, field: Option<&FieldRef>) -> Result<ScalarValue> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether a parameter is NULL.
+    pub(super) fn is_null(&self, number: usize) -> bool {
+        self.json(number).is_null()
+    }
+
+    /// What a parameter is by its JSON alone.
+    pub(super) fn json_type(&self, number: usize) -> ColumnType {
+        json_type(self.json(number))
+    }
+
+    /// The value of a parameter at one of its places.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ParamTypeMismatch`].
+    pub(super) fn scalar(&self, occurrence: &Occurrence) -> Result<ScalarValue> {
+        let Occurrence { number, is_limit, .. } = *occurrence;
         let json = self.json(number);
+        if is_limit {
+            return count_in(number, json).map(ScalarValue::Int64);
+        }
+        let field = occurrence.field.as_ref();
         let column_type = match field {
             Some(field) => super::result::column_type_of_field(field),
             None => Some(json_type(json)),
@@ -131,20 +174,51 @@ impl Params {
     }
 
     /// LIMIT and OFFSET take a whole number or null for none: they are bound in the syntax.
-    fn bind_limits(&self, query: &mut ast::Query) -> Result<()> {
-        let mut binder = LimitBinder { params: self, error: None };
+    fn bind_limits(&self, query: &mut ast::Query, keep: bool) -> Result<()> {
+        let mut binder = LimitBinder { params: self, keep, error: None };
         let _ = ast::VisitMut::visit(query, &mut binder);
         binder.error.map_or(Ok(()), Err)
     }
 
     /// Gives every occurrence a number of its own; answers which parameter each was.
-    fn renumber(&self, query: &mut ast::Query) -> Result<Vec<usize>> {
+    fn renumber(&self, query: &mut ast::Query) -> Result<Vec<Occurrence>> {
         let mut renumberer = Renumberer { params: self, occurrences: Vec::new(), error: None };
         let _ = ast::VisitMut::visit(query, &mut renumberer);
         match renumberer.error {
             Some(error) => Err(error),
             None => Ok(renumberer.occurrences),
         }
+    }
+}
+
+/// A plan with placeholders, each numbered by its place.
+pub(super) struct TypedPlan {
+    pub(super) plan: LogicalPlan,
+    /// By that number.
+    pub(super) occurrences: Vec<Occurrence>,
+}
+
+/// One place of a parameter in a text.
+#[derive(Debug, Clone)]
+pub(super) struct Occurrence {
+    /// Which parameter, counted from 1.
+    pub(super) number: usize,
+    /// What is expected there.
+    pub(super) field: Option<FieldRef>,
+    /// Because of what the JSON is, for want of anything else.
+    pub(super) is_by_json: bool,
+    /// It counts rows.
+    pub(super) is_limit: bool,
+}
+
+/// A parameter that counts rows; none for NULL, which is no bound.
+fn count_in(number: usize, json: &Json) -> Result<Option<i64>> {
+    if json.is_null() {
+        return Ok(None);
+    }
+    match json_to_value(json, ColumnType::BigInt) {
+        Some(Value::BigInt(count)) if count >= 0 => Ok(Some(count)),
+        _ => Err(mismatch(number, "a whole number of 0 or more", json)),
     }
 }
 
@@ -203,9 +277,12 @@ fn note_type(expr: &Expr, output: Option<ColumnType>, types: &mut HashMap<usize,
     }
 }
 
+/// Before the name of a parameter that counts rows.
+const LIMIT: &str = "\u{1f}";
+
 struct Renumberer<'a> {
     params: &'a Params,
-    occurrences: Vec<usize>,
+    occurrences: Vec<Occurrence>,
     error: Option<Error>,
 }
 
@@ -214,9 +291,10 @@ impl ast::VisitorMut for Renumberer<'_> {
 
     fn pre_visit_value(&mut self, value: &mut ast::ValueWithSpan) -> ControlFlow<()> {
         if let ast::Value::Placeholder(name) = &mut value.value {
-            match self.params.get(name) {
+            let is_limit = name.starts_with(LIMIT);
+            match self.params.get(name.strip_prefix(LIMIT).unwrap_or(name)) {
                 Ok((number, _)) => {
-                    self.occurrences.push(number);
+                    self.occurrences.push(Occurrence { number, field: None, is_by_json: false, is_limit });
                     *name = format!("${}", self.occurrences.len());
                 }
                 Err(error) => {
@@ -231,6 +309,8 @@ impl ast::VisitorMut for Renumberer<'_> {
 
 struct LimitBinder<'a> {
     params: &'a Params,
+    /// Leaves them for the plan, where they are not NULL.
+    keep: bool,
     error: Option<Error>,
 }
 
@@ -240,13 +320,11 @@ impl LimitBinder<'_> {
         let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) = &expr else {
             return Some(expr);
         };
-        let bound = self.params.get(name).and_then(|(number, json)| match json {
-            Json::Null => Ok(None),
-            json => match json_to_value(json, ColumnType::BigInt) {
-                Some(Value::BigInt(count)) if count >= 0 => Ok(Some(count)),
-                _ => Err(mismatch(number, "a whole number of 0 or more", json)),
-            },
-        });
+        let bound = self.params.get(name).and_then(|(number, json)| count_in(number, json));
+        if let (true, Ok(Some(_))) = (self.keep, &bound) {
+            let marked = ast::Value::Placeholder(format!("{LIMIT}{name}"));
+            return Some(ast::Expr::value(marked));
+        }
         match bound {
             Ok(count) => count.map(|count| ast::Expr::value(ast::Value::Number(count.to_string(), false))),
             Err(error) => {

@@ -1,10 +1,11 @@
 //! Statements that were parsed before, by their exact text.
 //!
 //! A client sends the same parametrised text again and again; reading it costs about as much as writing its row.
-//! A syntax tree says nothing of tables, users or roles, so an entry is never out of date. Texts without
-//! parameters are not kept: most come once. Bounded by entries and bytes; what is used least makes room.
+//! A syntax tree says nothing of tables, users or roles, so an entry is never out of date. Most texts without
+//! parameters come once: one is kept from its second time on. Bounded by entries and bytes; what is used least makes room.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use kalamdb_commons::Result;
@@ -16,6 +17,8 @@ use quick_cache::sync::Cache;
 const MAX_BYTES: u64 = 16 << 20;
 /// About how many entries there are.
 const ENTRIES: usize = 1000;
+/// Texts that are remembered to have come once.
+const MOST_SEEN: usize = 10_000;
 /// Longer texts are read anew each time.
 const LONGEST_TEXT: usize = 4 << 10;
 /// Nor is a deeper tree kept: whoever makes room would drop it.
@@ -30,6 +33,9 @@ const LEAST_BYTES: u64 = 4 << 10;
 /// See the module.
 pub(crate) struct ParsedStatements {
     known: Cache<Box<str>, Arc<ParsedStatement>, Weight>,
+    /// Hashes of texts that came once.
+    seen: Cache<u64, ()>,
+    hasher: RandomState,
 }
 
 impl fmt::Debug for ParsedStatements {
@@ -40,7 +46,8 @@ impl fmt::Debug for ParsedStatements {
 
 impl ParsedStatements {
     pub(crate) fn new() -> Self {
-        Self { known: Cache::with_weighter(ENTRIES, MAX_BYTES, Weight) }
+        let known = Cache::with_weighter(ENTRIES, MAX_BYTES, Weight);
+        Self { known, seen: Cache::new(MOST_SEEN), hasher: RandomState::new() }
     }
 
     /// The statements of a text, read as they are asked for.
@@ -50,25 +57,48 @@ impl ParsedStatements {
             None => {
                 let statements = kalamdb_sql::statements(text);
                 let keep = (text.len() <= LONGEST_TEXT && statements.len() == 1).then_some((self, text));
-                Reading::New { statements, keep }
+                Reading::New { statements, keep, is_kept: false }
             }
         }
     }
 
-    /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.
-    pub(crate) fn is_light(&self, text: &str) -> bool {
-        text.len() <= LONGEST_TEXT && self.known.peek(text).is_some_and(|parsed| plans_nothing(&parsed.statement))
+    /// Forgets all of them.
+    pub(crate) fn clear(&self) {
+        self.known.clear();
     }
 
-    fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) {
-        if parsed.parameters > 0 && parsed.depth <= DEEPEST {
+    /// A text's statement, if it was read before.
+    pub(crate) fn peek(&self, text: &str) -> Option<Arc<ParsedStatement>> {
+        if text.len() <= LONGEST_TEXT { self.known.peek(text) } else { None }
+    }
+
+    /// Whether it is kept.
+    fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) -> bool {
+        let is_kept = parsed.depth <= DEEPEST && (parsed.parameters > 0 || self.is_again(text, &parsed.statement));
+        if is_kept {
             self.known.insert(text.into(), Arc::clone(parsed));
         }
+        is_kept
+    }
+
+    /// Whether a text without parameters has come before. Of statements about rows only: others are rare, and some have
+    /// secrets in them.
+    fn is_again(&self, text: &str, statement: &Statement) -> bool {
+        use Statement::{Delete, Insert, Query, Update};
+        if !matches!(statement, Query(_) | Insert(_) | Update(_) | Delete(_)) {
+            return false;
+        }
+        let hash = self.hasher.hash_one(text);
+        if self.seen.get(&hash).is_some() {
+            return true;
+        }
+        self.seen.insert(hash, ());
+        false
     }
 }
 
 /// An INSERT of a few rows of parameters and defaults, and nothing else.
-fn plans_nothing(statement: &Statement) -> bool {
+pub(crate) fn plans_nothing(statement: &Statement) -> bool {
     let Statement::Insert(insert) = statement else { return false };
     let InsertSource::Values(rows) = &insert.source else { return false };
     let is_given = |cell: &ast::Expr| {
@@ -95,10 +125,30 @@ pub(crate) enum Reading<'t> {
     /// One that was read before.
     Known(Option<Arc<ParsedStatement>>),
     /// New ones; a single one is kept.
-    New { statements: Statements<'t>, keep: Option<(&'t ParsedStatements, &'t str)> },
+    New {
+        /// Those that are left.
+        statements: Statements<'t>,
+        /// Where a single one is kept, and by which text.
+        keep: Option<(&'t ParsedStatements, &'t str)>,
+        /// Whether it was.
+        is_kept: bool,
+    },
 }
 
 impl Reading<'_> {
+    /// Whether it was read before.
+    pub(crate) fn was_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// Whether the last statement is kept: it was read before, or is for whoever sends its text again.
+    pub(crate) fn is_kept(&self) -> bool {
+        match self {
+            Self::Known(_) => true,
+            Self::New { is_kept, .. } => *is_kept,
+        }
+    }
+
     /// How many are left.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -114,10 +164,10 @@ impl Iterator for Reading<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Known(parsed) => parsed.take().map(Ok),
-            Self::New { statements, keep } => {
+            Self::New { statements, keep, is_kept } => {
                 let parsed = statements.next()?.map(Arc::new);
                 if let (Ok(parsed), Some((cache, text))) = (&parsed, keep.take()) {
-                    cache.keep(text, parsed);
+                    *is_kept = cache.keep(text, parsed);
                 }
                 Some(parsed)
             }
@@ -130,7 +180,7 @@ mod tests {
     use super::*;
 
     fn texts(cache: &ParsedStatements, sql: &str) -> Vec<String> {
-        cache.read(sql).map(|parsed| parsed.expect("it parses").text.clone()).collect()
+        cache.read(sql).map(|parsed| parsed.expect("it parses").text.to_string()).collect()
     }
 
     #[test]
@@ -142,6 +192,22 @@ mod tests {
         let Reading::Known(Some(again)) = cache.read(sql) else { panic!("not kept") };
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(texts(&cache, sql), [sql]);
+    }
+
+    #[test]
+    fn a_text_about_rows_without_parameters_is_kept_from_its_second_time_on() {
+        let cache = ParsedStatements::new();
+        for sql in ["SELECT 1", "INSERT INTO t VALUES (1)", "UPDATE t SET a = 1", "DELETE FROM t"] {
+            assert_eq!(texts(&cache, sql), [sql]);
+            assert!(cache.peek(sql).is_none(), "{sql}");
+            assert_eq!(texts(&cache, sql), [sql]);
+            assert!(cache.peek(sql).is_some(), "{sql}");
+        }
+        let secret = "CREATE STORAGE s WITH (type = 's3', location = 's3://b', secret_access_key = 'x')";
+        for _ in 0..3 {
+            assert_eq!(texts(&cache, secret).len(), 1);
+            assert!(cache.peek(secret).is_none());
+        }
     }
 
     #[test]
@@ -159,9 +225,10 @@ mod tests {
             many.as_str(),
         ];
         for (sql, expected) in light.map(|sql| (sql, true)).into_iter().chain(heavy.map(|sql| (sql, false))) {
-            assert!(!cache.is_light(sql), "unknown yet: {sql}");
+            assert!(cache.peek(sql).is_none(), "unknown yet: {sql}");
             assert_eq!(texts(&cache, sql).len(), 1);
-            assert_eq!(cache.is_light(sql), expected, "{sql}");
+            let parsed = cache.peek(sql).expect("kept");
+            assert_eq!(plans_nothing(&parsed.statement), expected, "{sql}");
         }
     }
 

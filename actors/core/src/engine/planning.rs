@@ -22,11 +22,13 @@ use super::analyzer::analyzer_rules;
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{
-    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_function,
+    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_constant,
+    statement_function,
 };
 use super::interrupt::InterruptibleJoins;
+use super::plans::Compiling;
 use super::rewrite::{ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable};
-use super::scan::PartitionTable;
+use super::scan::{Binding, PartitionTable};
 
 /// Rows per Arrow batch.
 const BATCH_ROWS: usize = 8192;
@@ -76,16 +78,18 @@ impl TypePlanner for DialectTypes {
     }
 }
 
-/// Plans one query; `param_types` are those of `$1`, `$2`, … where known.
+/// Plans one query; `param_types` are those of `$1`, `$2`, … where known. With `compiling` the plan is one for all
+/// callers: it is bound to nothing of this statement.
 pub(crate) fn plan_query(
     context: &Arc<StatementContext>,
     mut query: ast::Query,
     param_types: Vec<Option<FieldRef>>,
+    compiling: Option<&Compiling>,
 ) -> Result<LogicalPlan> {
     make_subqueries_nullable(&mut query);
     balance_chains(&mut query);
     keep_decimals_exact(&mut query);
-    let provider = Names { context };
+    let provider = Names { context, compiling };
     let options = ParserOptions {
         map_string_types_to_utf8view: true,
         default_null_ordering: NullOrdering::NullsMax,
@@ -104,6 +108,7 @@ pub(crate) fn param_field(column_type: ColumnType) -> FieldRef {
 
 struct Names<'a> {
     context: &'a Arc<StatementContext>,
+    compiling: Option<&'a Compiling>,
 }
 
 impl Names<'_> {
@@ -126,19 +131,33 @@ impl Names<'_> {
         if namespace.is_none()
             && let Some(changed) = self.context.changed_rows(text)
         {
+            self.for_this_statement()?;
             return changed.source(exposed);
         }
         if !user_qualifier
             && let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace())
             && super::show::is_virtual(namespace)
         {
+            self.for_this_statement()?;
             return super::show::virtual_table(self.context, namespace, text);
         }
         let namespace = namespace.map(NamespaceId::new).transpose()?;
         let table = TableRef { namespace, table: TableName::new(text)?, user_qualifier };
         let (entry, partition) = self.context.resolve(&table, Action::Read)?;
-        let provider = PartitionTable::new(Arc::clone(self.context), entry, partition, exposed);
-        Ok(provider_as_source(Arc::new(provider)))
+        let binding = match self.compiling {
+            Some(compiling) => Binding::Execution(compiling.table(table, &entry)),
+            None => Binding::Statement(Arc::clone(self.context), partition),
+        };
+        Ok(provider_as_source(Arc::new(PartitionTable::new(binding, entry, exposed))))
+    }
+
+    /// # Errors
+    /// When a plan for all callers is asked for: this table is made for one statement.
+    fn for_this_statement(&self) -> Result<()> {
+        match self.compiling {
+            Some(_) => Err(Error::internal("a table of one statement in a compiled plan")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -172,8 +191,12 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if let Some(constant) = statement_function(name, self.context.now, &self.context.identity.user_id) {
-            return Some(Arc::new(constant));
+        if let Some(value) = statement_constant(name, self.context.now, &self.context.identity.user_id) {
+            let function = match self.compiling {
+                Some(compiling) => ScalarUDF::from(compiling.constant(name, value.data_type())),
+                None => statement_function(name, value),
+            };
+            return Some(Arc::new(function));
         }
         self.context.runtime.state().scalar_functions().get(name).cloned()
     }

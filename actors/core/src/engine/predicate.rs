@@ -28,6 +28,18 @@ impl RowRange {
     }
 }
 
+impl RowRange {
+    /// That of one key, given by its values in the order of its columns.
+    pub(crate) fn of_key(partition: &PartitionId, values: &[Value]) -> Self {
+        let space = keys::rows_partition(partition.table, partition.user.as_ref());
+        let bound = values.iter().fold(space.prefix.to_vec(), |prefix, value| with_value(&prefix, value));
+        let key = bound.get(space.prefix.len()..).map(<[u8]>::to_vec);
+        let end = prefix_end(&bound);
+        let range = KeyRange { family: space.range().family, start: Bytes::from(bound), end };
+        Self { range: Some(range), prefix_len: space.prefix.len(), key, narrowed: true }
+    }
+}
+
 /// Narrows the partition's range: equalities on the leading key columns, then one range on the next.
 pub(crate) fn key_range(schema: &TableSchema, partition: &PartitionId, filters: &[Expr]) -> RowRange {
     let space = keys::rows_partition(partition.table, partition.user.as_ref());

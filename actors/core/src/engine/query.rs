@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt as _;
@@ -12,6 +14,7 @@ use kalamdb_wire::StatementResult;
 use super::context::StatementContext;
 use super::errors::from_datafusion;
 use super::params::Params;
+use super::plans::{self, Part, Prepared};
 use super::result::RowWriter;
 use super::rewrite::{expose_system_columns, name_outputs};
 use super::scope::{Limits, Scope, on_behalf, still_wanted};
@@ -26,7 +29,7 @@ pub(crate) struct Explain {
 /// Answers a query.
 pub(crate) async fn run_query(
     scope: &Scope,
-    query: ast::Query,
+    query: &ast::Query,
     names: Option<&[String]>,
     params: &Params,
     explain: Option<Explain>,
@@ -34,7 +37,15 @@ pub(crate) async fn run_query(
     let context = scope.begin(None).await?;
     scope
         .bound(async {
-            let result = select(&context, query, names, params, explain).await;
+            let answer = async {
+                if explain.is_none()
+                    && let Some(answer) = select_kept(&context, query, names, params).await?
+                {
+                    return Ok(answer);
+                }
+                select(&context, query.clone(), names, params, explain).await
+            };
+            let result = answer.await;
             // An error, too, may say what the rows are.
             context.wait_visible().await?;
             result
@@ -42,18 +53,41 @@ pub(crate) async fn run_query(
         .await
 }
 
-/// The same at a context that is there already; the caller sees to visibility.
+/// The same by the plan that is kept with the statement's text; none where there is none.
+async fn select_kept(
+    context: &Arc<StatementContext>,
+    query: &ast::Query,
+    names: Option<&[String]>,
+    params: &Params,
+) -> Result<Option<StatementResult>> {
+    let prepared = plans::prepare(context, Part::Query, || Ok(rewritten(query.clone(), names)), params, &[]).await?;
+    let Some(Prepared { run, outcome }) = prepared else { return Ok(None) };
+    let mut rows = Rows::of(context, run.schema());
+    run.each(|batch| rows.take(&batch)).await?;
+    Ok(Some(StatementResult { plan_cache: Some(outcome), ..rows.finish()? }))
+}
+
+/// The same at a context that is there already, planned for it alone; the caller sees to visibility.
 pub(crate) async fn select(
     context: &Arc<StatementContext>,
-    mut query: ast::Query,
+    query: ast::Query,
     names: Option<&[String]>,
     params: &Params,
     explain: Option<Explain>,
 ) -> Result<StatementResult> {
+    let plan = plan(context, rewritten(query, names), params, &[], explain).await?;
+    let mut stream = run(context, plan)?;
+    let mut rows = Rows::of(context, &stream.schema());
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        rows.take(&batch)?;
+    }
+    rows.finish()
+}
+
+fn rewritten(mut query: ast::Query, names: Option<&[String]>) -> ast::Query {
     name_outputs(&mut query, names);
     expose_system_columns(&mut query);
-    let plan = plan(context, query, params, &[], explain).await?;
-    collect_rows(context, run(context, plan)?).await
+    query
 }
 
 /// Plans a query; `outputs` as for [`Params::plan`]. What may take long (planning is not called off, and costs the square of some lengths) goes
@@ -103,15 +137,26 @@ pub(crate) fn run(context: &StatementContext, plan: Arc<dyn ExecutionPlan>) -> R
     execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)
 }
 
-/// The rows as JSON; what they take counts against `query.memory_limit` until the request is answered.
-async fn collect_rows(context: &StatementContext, mut stream: SendableRecordBatchStream) -> Result<StatementResult> {
-    let mut writer = RowWriter::new(&stream.schema());
-    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+/// Rows as JSON; what they take counts against `query.memory_limit` until the request is answered.
+struct Rows<'a> {
+    context: &'a StatementContext,
+    writer: RowWriter,
+}
+
+impl<'a> Rows<'a> {
+    fn of(context: &'a StatementContext, schema: &SchemaRef) -> Self {
+        Self { context, writer: RowWriter::new(schema) }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         still_wanted()?;
         // Twice: the answer's body is a copy. Before it is written, and known only roughly until then.
-        context.results.try_grow(2 * batch.get_array_memory_size()).map_err(from_datafusion)?;
-        writer.write(&batch)?;
+        self.context.results.try_grow(2 * batch.get_array_memory_size()).map_err(from_datafusion)?;
+        self.writer.write(batch)
     }
-    let (columns, rows, row_count) = writer.finish()?;
-    Ok(StatementResult { columns, rows, row_count, ..StatementResult::default() })
+
+    fn finish(self) -> Result<StatementResult> {
+        let (columns, rows, row_count) = self.writer.finish()?;
+        Ok(StatementResult { columns, rows, row_count, ..StatementResult::default() })
+    }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use datafusion::execution::SessionState;
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{Error, ErrorCode, Result, TableType};
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, Result, TableType};
 use kalamdb_live::{LiveHub, LiveIndex};
+use kalamdb_sql::Statement;
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::{BackendRegistry, IfMissing, Pin, PublishWatch, Snapshot, StoreError, catalog, location};
 use parking_lot::Mutex;
@@ -17,8 +18,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
-use super::parsed::ParsedStatements;
+use super::parsed::{ParsedStatements, plans_nothing};
 use super::planning::session_state;
+use super::plans::PlanCache;
 use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
@@ -48,6 +50,7 @@ pub(crate) struct Runtime {
     segments: SegmentStores,
     snowflakes: Arc<SnowflakeGenerator>,
     parsed: ParsedStatements,
+    plans: PlanCache,
     heavy_plans: Arc<Semaphore>,
     refusing: AtomicBool,
     /// Held by whoever opens the store again.
@@ -94,6 +97,7 @@ impl Runtime {
         store.watch_published(&(Arc::clone(&live) as Arc<dyn PublishWatch>));
         store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
+        let plans = PlanCache::new(&settings.query);
         Ok(Self {
             state: session_state(&settings, &snowflakes)?,
             settings,
@@ -105,6 +109,7 @@ impl Runtime {
             segments,
             snowflakes,
             parsed: ParsedStatements::new(),
+            plans,
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
             reopening: AsyncMutex::default(),
@@ -178,6 +183,8 @@ impl Runtime {
         // Before the store: nothing is written by the new one to where a storage was by the old one.
         self.segments.adopt(&snapshot.storages);
         self.store.store(Arc::new(store));
+        // Who still reads the old one may teach what it shows: commits to the new one find it out of date.
+        self.segments.ranges().forget_all();
         self.swap_catalog(snapshot);
         Ok(())
     }
@@ -275,6 +282,19 @@ impl Runtime {
 
     pub(crate) fn parsed(&self) -> &ParsedStatements {
         &self.parsed
+    }
+
+    pub(crate) fn plans(&self) -> &PlanCache {
+        &self.plans
+    }
+
+    /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.
+    pub(crate) fn is_light(&self, text: &str, namespace: &NamespaceId) -> bool {
+        let Some(parsed) = self.parsed.peek(text) else { return false };
+        match &parsed.statement {
+            Statement::Query(_) => self.plans.is_point(&parsed.text, namespace),
+            statement => plans_nothing(statement),
+        }
     }
 
     /// Permits to plan what may take long.

@@ -11,6 +11,8 @@ mod decode;
 mod exec;
 mod filter;
 mod hot;
+mod key;
+mod plan;
 mod pushable;
 mod segments;
 
@@ -24,37 +26,29 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use kalamdb_commons::SystemColumn;
 use kalamdb_sql::ColumnType;
-use kalamdb_store::PartitionId;
 
 pub(crate) use self::columns::ColumnBuilder;
 pub(crate) use self::decode::{RowDecoder, Tombstones};
+use self::exec::PartitionScan;
 pub(crate) use self::exec::ScanColumn;
-use self::exec::{PartitionScan, ScanArgs};
-use self::filter::ScanFilter;
-use self::pushable::is_pushable;
-use super::context::StatementContext;
-use super::predicate::key_range;
+pub(crate) use self::key::KeyRead;
+use self::plan::ScanPlan;
+pub(crate) use self::plan::{Binding, Execution};
 use super::rewrite::{ExposedColumns, KEY_COLUMN};
 use crate::catalog::TableEntry;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PartitionTable {
-    context: Arc<StatementContext>,
+    binding: Binding,
     entry: Arc<TableEntry>,
-    partition: PartitionId,
     exposed: ExposedColumns,
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
 }
 
 impl PartitionTable {
-    pub(crate) fn new(
-        context: Arc<StatementContext>,
-        entry: Arc<TableEntry>,
-        partition: PartitionId,
-        exposed: ExposedColumns,
-    ) -> Self {
+    pub(crate) fn new(binding: Binding, entry: Arc<TableEntry>, exposed: ExposedColumns) -> Self {
         let mut fields: Vec<Field> = Vec::new();
         let mut columns = Vec::new();
         for (at, column) in entry.schema.columns.iter().enumerate() {
@@ -74,7 +68,27 @@ impl PartitionTable {
             fields.push(Field::new(name, data_type, false));
             columns.push(column);
         }
-        Self { context, entry, partition, exposed, columns, schema: Arc::new(Schema::new(fields)) }
+        Self { binding, entry, exposed, columns, schema: Arc::new(Schema::new(fields)) }
+    }
+}
+
+impl PartitionTable {
+    /// Its place among the tables of a compiled plan, if it is of one.
+    pub(crate) fn place(&self) -> Option<usize> {
+        match self.binding {
+            Binding::Execution(place) => Some(place),
+            Binding::Statement(..) => None,
+        }
+    }
+
+    /// The column of that name.
+    pub(crate) fn column(&self, name: &str) -> Option<ScanColumn> {
+        self.columns.get(self.schema.index_of(name).ok()?).copied()
+    }
+
+    /// Whether deleted rows are seen.
+    pub(crate) fn shows_deleted(&self) -> bool {
+        self.exposed.deleted && !self.exposed.key
     }
 }
 
@@ -109,22 +123,19 @@ impl TableProvider for PartitionTable {
                 Arc::new(self.schema.project(places)?),
             ),
         };
-        let range = key_range(&self.entry.schema, &self.partition, filters);
-        let taken: Vec<&Expr> = filters.iter().filter(|filter| is_pushable(filter, &self.schema)).collect();
-        let filter = ScanFilter::new(&taken, &self.columns, &self.schema)?;
         // What is above may leave out more.
         let limit = limit.filter(|_| filters.is_empty());
-        Ok(Arc::new(PartitionScan::new(ScanArgs {
-            context: Arc::clone(&self.context),
+        Ok(Arc::new(PartitionScan::new(ScanPlan {
+            binding: self.binding.clone(),
             entry: Arc::clone(&self.entry),
-            partition: self.partition.clone(),
-            range,
+            table_columns: self.columns.clone(),
+            table_schema: Arc::clone(&self.schema),
             columns,
             schema,
+            filters: filters.to_vec(),
             // UPDATE and DELETE, which ask for the key, never see a deleted row.
-            with_deleted: self.exposed.deleted && !self.exposed.key,
-            filter,
+            with_deleted: self.shows_deleted(),
             limit,
-        })))
+        })?))
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Scope {
     pub(crate) namespace: NamespaceId,
     /// Whether planning may take long.
     pub(crate) is_heavy: bool,
+    /// The statement's text, where its plans are kept.
+    pub(crate) plan_text: Option<Arc<str>>,
     pub(crate) results: Arc<MemoryReservation>,
     limits: Limits,
 }
@@ -135,9 +137,15 @@ impl Scope {
             header_user: caller.header_user.clone(),
             namespace: caller.namespace.clone(),
             is_heavy: false,
+            plan_text: None,
             results: Arc::clone(&caller.results),
             limits: Limits { deadline, cancel: caller.cancel.clone() },
         }
+    }
+
+    /// The same, with plans that are kept for whoever sends this text again.
+    pub(crate) fn keeping_plans(self, text: &Arc<str>) -> Self {
+        Self { plan_text: Some(Arc::clone(text)), ..self }
     }
 
     /// Runs what may be given up: everything but a commit.

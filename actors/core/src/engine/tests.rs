@@ -1,6 +1,8 @@
 //! The engine over the memory backend, below the actors.
 
 mod flushed;
+mod plans;
+mod ranges;
 mod twins;
 
 use std::sync::Arc;
@@ -40,14 +42,16 @@ impl Server {
     }
 
     async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_on(BackendRegistry::standard(), change).await
+    }
+
+    async fn start_on(registry: BackendRegistry, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.storage.backend = "memory".to_owned();
         change(&mut settings);
         // Rows stay where the tests count them.
         settings.flush.default_rows = u64::MAX;
-        let runtime = Arc::new(
-            Runtime::open(Arc::new(settings), BackendRegistry::standard()).await.expect("the memory backend opens"),
-        );
+        let runtime = Arc::new(Runtime::open(Arc::new(settings), registry).await.expect("the memory backend opens"));
         let tree = Tree::start(TreeArgs::new(Arc::clone(&runtime))).await.expect("the tree starts");
         Self { runtime, tree }
     }

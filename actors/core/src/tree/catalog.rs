@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
+use super::plans::PlansClient;
 use super::slot::{Lost, Slot, restarting};
 use crate::catalog::{CatalogSnapshot, TableEntry, altered, check_table_storage};
 use crate::engine::ddl::{Alteration, Ddl, NewTable};
@@ -95,6 +96,8 @@ pub(super) struct CatalogArgs {
     pub(super) gauges: Arc<Gauges>,
     /// Held by the one statement that runs; it outlives the actor that began it.
     pub(super) turn: Arc<Mutex<()>>,
+    /// Who is told of each change.
+    pub(super) plans: PlansClient,
 }
 
 /// What it keeps.
@@ -103,6 +106,7 @@ pub(super) struct CatalogState {
     runtime: Arc<Runtime>,
     gauges: Arc<Gauges>,
     turn: Arc<Mutex<()>>,
+    plans: PlansClient,
 }
 
 /// What it is asked.
@@ -167,6 +171,7 @@ impl CatalogState {
         self.runtime.store().committer.write_synced(batch).await?;
         self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
+        self.plans.catalog_changed();
         Ok(())
     }
 
@@ -191,6 +196,7 @@ impl CatalogState {
         }
         self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
+        self.plans.catalog_changed();
         Ok(())
     }
 
@@ -370,7 +376,7 @@ impl Actor for CatalogActor {
         args: CatalogArgs,
     ) -> Result<CatalogState, ActorProcessingErr> {
         args.gauges.starting(&myself).await?;
-        let state = CatalogState { runtime: args.runtime, gauges: args.gauges, turn: args.turn };
+        let state = CatalogState { runtime: args.runtime, gauges: args.gauges, turn: args.turn, plans: args.plans };
         // A statement that the one before began writes to its end.
         let turn = Arc::clone(&state.turn).lock_owned().await;
         // What is in the backend is the truth: one that ended between write and swap left the snapshot behind.

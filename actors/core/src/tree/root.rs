@@ -25,6 +25,7 @@ use super::faults::Faults;
 use super::flush::{FlushArgs, FlushClient, FlushCoordinator, FlushMsg, FlushStatus};
 use super::gauges::{Gauges, Mail, Named, cause};
 use super::housekeeper::{Housekeeper, HousekeeperArgs, HousekeeperMsg};
+use super::plans::{PlanCacheActor, PlanCacheArgs, PlanCacheMsg, PlansClient};
 use super::sessions::{SessionIndex, SessionSupervisor, SessionsArgs, SessionsClient, SessionsMsg};
 use super::slot::Slot;
 use super::{Clients, TreeArgs};
@@ -47,11 +48,13 @@ pub(super) enum Kind {
     Catalog,
     Flushes,
     Live,
+    Plans,
     Sessions,
     Housekeeper,
 }
 
-const START_ORDER: [Kind; 5] = [Kind::Catalog, Kind::Flushes, Kind::Live, Kind::Sessions, Kind::Housekeeper];
+const START_ORDER: [Kind; 6] =
+    [Kind::Catalog, Kind::Flushes, Kind::Live, Kind::Plans, Kind::Sessions, Kind::Housekeeper];
 
 impl Kind {
     fn name(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Kind {
             Self::Catalog => "CatalogActor",
             Self::Flushes => "FlushCoordinator",
             Self::Live => "LiveSupervisor",
+            Self::Plans => "PlanCacheActor",
             Self::Sessions => "SessionSupervisor",
             Self::Housekeeper => "Housekeeper",
         }
@@ -73,6 +77,8 @@ pub(super) struct Shared {
     pub(super) flushes: Arc<Slot<FlushMsg>>,
     pub(super) flush_status: Arc<FlushStatus>,
     pub(super) live: Arc<LiveHub>,
+    pub(super) plans: Arc<Slot<PlanCacheMsg>>,
+    plans_client: PlansClient,
     pub(super) sessions: Arc<Slot<SessionsMsg>>,
     pub(super) housekeeper: Arc<Slot<HousekeeperMsg>>,
     index: Arc<SessionIndex>,
@@ -121,10 +127,12 @@ pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
         Arc::clone(runtime.live_index()),
     );
     runtime.set_live_hub(&live);
+    let plans = Arc::new(Slot::new(gauges(Kind::Plans.name())));
+    let plans_client = PlansClient::new(Arc::clone(&plans));
     let shared = Arc::new(Shared {
         admission: Arc::new(Admission::new(
             Arc::clone(&runtime),
-            Clients { catalog: client, flushes: flush_client },
+            Clients { catalog: client, flushes: flush_client, plans: plans_client.clone() },
             bounds,
         )),
         runtime,
@@ -132,6 +140,8 @@ pub(super) async fn start(args: TreeArgs) -> Result<RootClient> {
         flushes,
         flush_status,
         live,
+        plans,
+        plans_client,
         sessions: Arc::new(Slot::new(gauges(Kind::Sessions.name()))),
         housekeeper: Arc::new(Slot::new(gauges(Kind::Housekeeper.name()))),
         index: Arc::default(),
@@ -211,6 +221,7 @@ impl RootState {
                     runtime: Arc::clone(&shared.runtime),
                     gauges: Arc::clone(shared.catalog.gauges()),
                     turn: Arc::clone(&shared.ddl_turn),
+                    plans: shared.plans_client.clone(),
                 };
                 let (actor, _) = Actor::spawn_linked(None, CatalogActor, args, supervisor).await?;
                 shared.catalog.fill(actor.clone());
@@ -231,6 +242,12 @@ impl RootState {
                 let args = LiveArgs { hub: Arc::clone(&shared.live), faults: shared.faults.clone() };
                 let (actor, _) = Actor::spawn_linked(None, LiveSupervisor, args, supervisor).await?;
                 shared.live.supervisor().fill(actor.clone());
+                actor.get_id()
+            }
+            Kind::Plans => {
+                let args = PlanCacheArgs { runtime: Arc::clone(&shared.runtime), client: shared.plans_client.clone() };
+                let (actor, _) = Actor::spawn_linked(None, PlanCacheActor, args, supervisor).await?;
+                shared.plans.fill(actor.clone());
                 actor.get_id()
             }
             Kind::Sessions => {
@@ -267,6 +284,7 @@ impl RootState {
             Kind::Catalog => self.shared.catalog.clear(why),
             Kind::Flushes => self.shared.flushes.clear(why),
             Kind::Live => self.shared.live.supervisor().clear(why),
+            Kind::Plans => self.shared.plans.clear(why),
             Kind::Sessions => self.shared.sessions.clear(why),
             Kind::Housekeeper => self.shared.housekeeper.clear(why),
         }
@@ -322,6 +340,7 @@ impl RootState {
             Kind::Catalog => self.shared.catalog.gauges(),
             Kind::Flushes => self.shared.flushes.gauges(),
             Kind::Live => self.shared.live.supervisor().gauges(),
+            Kind::Plans => self.shared.plans.gauges(),
             Kind::Sessions => self.shared.sessions.gauges(),
             Kind::Housekeeper => self.shared.housekeeper.gauges(),
         }

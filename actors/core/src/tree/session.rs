@@ -107,8 +107,7 @@ pub(super) enum Threads {
 impl Threads {
     /// What is light saves the way to other threads and back.
     pub(super) fn of(admission: &Admission, request: &SqlRequest) -> Self {
-        let parsed = admission.runtime.parsed();
-        if request.size_in_memory() <= LIGHT_BYTES && parsed.is_light(&request.sql) {
+        if request.size_in_memory() <= LIGHT_BYTES && admission.runtime.is_light(&request.sql, &request.namespace) {
             Self::Here
         } else {
             Self::Statements

@@ -99,6 +99,15 @@ pub(super) fn kill(input: &mut Input<'_>) -> Result<Statement> {
     Ok(Statement::KillLiveQuery { live_id })
 }
 
+/// `CLEAR PLAN CACHE`
+pub(super) fn clear(input: &mut Input<'_>) -> Result<Statement> {
+    input.expect_word("CLEAR")?;
+    if input.take_words(&["PLAN", "CACHE"]) {
+        return Ok(Statement::ClearPlanCache);
+    }
+    Err(refused::not_yet(input, "CLEAR of anything but the PLAN CACHE"))
+}
+
 /// `DESCRIBE t`
 pub(super) fn describe(input: &mut Input<'_>) -> Result<Statement> {
     input.expect_word("DESCRIBE")?;

@@ -63,12 +63,9 @@ fn statements_come_one_by_one() {
     let mut all = statements(sql);
     assert_eq!(all.len(), 4);
     let first = all.next().expect("first").expect("first");
-    assert_eq!((first.text.as_str(), first.position), ("CREATE NAMESPACE a", Position { line: 1, column: 1 }));
+    assert_eq!((&*first.text, first.position), ("CREATE NAMESPACE a", Position { line: 1, column: 1 }));
     let second = all.next().expect("second").expect("second");
-    assert_eq!(
-        (second.text.as_str(), second.position),
-        ("INSERT INTO t VALUES ('a;b')", Position { line: 2, column: 3 })
-    );
+    assert_eq!((&*second.text, second.position), ("INSERT INTO t VALUES ('a;b')", Position { line: 2, column: 3 }));
     assert_eq!(all.len(), 2);
     let error = all.next().expect("third").expect_err("third");
     assert_eq!((error.code, error.position), (ErrorCode::InvalidSql, Some(Position { line: 3, column: 9 })));
@@ -135,7 +132,7 @@ fn what_is_not_offered_is_named() {
         ("CREATE ROLE a", "CREATE ROLE"),
         ("BACKUP DATABASE TO 'd'", "BACKUP"),
         ("KILL JOB 'x'", "KILL"),
-        ("CLEAR PLAN CACHE", "CLEAR"),
+        ("CLEAR SESSION CACHE", "CLEAR"),
         ("SHOW BACKUPS", "BACKUPS"),
         ("SHOW COLUMNS FROM t", "SHOW COLUMNS"),
         ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR"),

@@ -168,7 +168,7 @@ fn check(sql: &str) -> Result<(), TestCaseError> {
         yielded += 1;
         match statement {
             Ok(statement) => {
-                prop_assert!(sql.contains(&statement.text), "{sql:?}: {:?}", statement.text);
+                prop_assert!(sql.contains(&*statement.text), "{sql:?}: {:?}", statement.text);
                 prop_assert!(statement.parameters <= sql.matches('$').count());
                 // A statement's own text is the statement.
                 let mut again = statements(&statement.text);

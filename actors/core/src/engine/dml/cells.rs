@@ -6,11 +6,13 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, ErrorCode, Result, SystemColumn};
 use kalamdb_sql::{ColumnDefault, ColumnDefinition, ColumnType, DefaultFunction, Row, TableSchema, Value, ast};
+use kalamdb_wire::PlanCache;
 
 use super::super::context::StatementContext;
 use super::super::errors::from_datafusion;
 use super::super::functions::{new_ulid, new_uuid_v7};
 use super::super::params::Params;
+use super::super::plans::{self, Part, Prepared};
 use super::super::query::{plan, run};
 use super::super::rewrite::expose_system_columns;
 use super::super::template::{item, select};
@@ -161,6 +163,25 @@ pub(super) async fn evaluate(
         values.extend(row.columns().iter().map(|column| column.slice(0, 1)));
     }
     Ok(values)
+}
+
+/// All batches of a query of the statement, whose plan is kept with the statement's text.
+pub(super) async fn kept_batches(
+    context: &Arc<StatementContext>,
+    part: Part,
+    query: impl Fn() -> Result<ast::Query>,
+    params: &Params,
+) -> Result<(Vec<RecordBatch>, Option<PlanCache>)> {
+    let Some(Prepared { run, outcome }) = plans::prepare(context, part, &query, params, &[]).await? else {
+        return Ok((batches(context, query()?, params).await?, None));
+    };
+    let mut all = Vec::new();
+    run.each(|batch| {
+        all.push(batch);
+        Ok(())
+    })
+    .await?;
+    Ok((all, Some(outcome)))
 }
 
 /// All batches of a query.

@@ -10,11 +10,12 @@ use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
 use super::super::context::Action;
+use super::super::plans::Part;
 use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
 use super::super::scope::still_wanted;
 use super::super::template::{column, item, select, table_name};
 use super::super::values::array_to_values;
-use super::cells::{batches, check_not_null, constant, for_each_row, writable};
+use super::cells::{check_not_null, constant, for_each_row, kept_batches, writable};
 use super::stored::fetch;
 use super::{Dml, Prepared, Target};
 use crate::catalog::TableEntry;
@@ -66,10 +67,10 @@ pub(super) async fn prepare(
     // Both are needed for a row to be changed: the right to change was checked, this one is to read.
     context.resolve(target.dml.table(), Action::Read)?;
     let base = committer::last_seq(context.snapshot()?, target.partition).await?;
-    let query = reading_query(target.dml, target.entry, selection, computed.into_iter())?;
-    let batches = batches(context, query, target.params).await?;
+    let query = || reading_query(target.dml, target.entry, selection, computed.iter().copied());
+    let (batches, plan_cache) = kept_batches(context, Part::Change, query, target.params).await?;
 
-    let mut prepared = Prepared { base: Some(base), ..Prepared::default() };
+    let mut prepared = Prepared { base: Some(base), plan_cache, ..Prepared::default() };
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
     for batch in &batches {
         let mut columns: Vec<(usize, Vec<Value>)> = Vec::with_capacity(new_values.len());

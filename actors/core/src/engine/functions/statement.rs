@@ -33,8 +33,8 @@ impl ScalarUDFImpl for StatementConstant {
     }
 }
 
-/// The function of that name, if it is one of these; `now` in microseconds.
-pub(crate) fn statement_function(name: &str, now: i64, user: &UserId) -> Option<ScalarUDF> {
+/// The value of the function of that name, if it is one of these; `now` in microseconds.
+pub(crate) fn statement_constant(name: &str, now: i64, user: &UserId) -> Option<ScalarValue> {
     let value = match name {
         "now" | "current_timestamp" => ScalarValue::TimestampMicrosecond(Some(now), None),
         "current_date" | "today" => ScalarValue::Date32(i32::try_from(now.div_euclid(MICROS_PER_DAY)).ok()),
@@ -43,9 +43,14 @@ pub(crate) fn statement_function(name: &str, now: i64, user: &UserId) -> Option<
         _ => return None,
     };
     debug_assert!(!matches!(value.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)));
-    Some(ScalarUDF::from(StatementConstant {
+    Some(value)
+}
+
+/// The function with that value.
+pub(crate) fn statement_function(name: &str, value: ScalarValue) -> ScalarUDF {
+    ScalarUDF::from(StatementConstant {
         name: name.to_owned(),
         value,
         signature: Signature::nullary(Volatility::Stable),
-    }))
+    })
 }

@@ -24,6 +24,7 @@ use super::super::context::StatementContext;
 use super::super::predicate::RowRange;
 use super::filter::ScanFilter;
 use super::hot::hot_batches;
+use super::plan::ScanPlan;
 use super::segments::segment_batches;
 use crate::catalog::TableEntry;
 
@@ -115,34 +116,39 @@ pub(super) fn segment_column(column: ScanColumn) -> SegmentColumn {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PartitionScan {
-    args: Arc<ScanArgs>,
+    plan: ScanPlan,
+    /// Where they are known already.
+    args: Option<Arc<ScanArgs>>,
     properties: Arc<PlanProperties>,
     /// Of the last execution.
     progress: Mutex<Arc<Progress>>,
 }
 
 impl PartitionScan {
-    pub(super) fn new(args: ScanArgs) -> Self {
+    pub(super) fn new(plan: ScanPlan) -> DfResult<Self> {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&args.schema)),
+            EquivalenceProperties::new(Arc::clone(&plan.schema)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { args: Arc::new(args), properties: Arc::new(properties), progress: Mutex::default() }
+        let args = plan.args_now()?;
+        Ok(Self { plan, args, properties: Arc::new(properties), progress: Mutex::default() })
     }
 }
 
 impl DisplayAs for PartitionScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PartitionScan: table={}", self.args.entry.definition.name)?;
-        if self.args.range.is_narrowed() {
-            f.write_str(if self.args.range.key.is_some() { ", key" } else { ", key range" })?;
+        write!(f, "PartitionScan: table={}", self.plan.entry.definition.name)?;
+        if let Some(args) = &self.args {
+            if args.range.is_narrowed() {
+                f.write_str(if args.range.key.is_some() { ", key" } else { ", key range" })?;
+            }
+            if !args.filter.is_empty() {
+                write!(f, ", {}", args.filter)?;
+            }
         }
-        if !self.args.filter.is_empty() {
-            write!(f, ", {}", self.args.filter)?;
-        }
-        if let Some(limit) = self.args.limit {
+        if let Some(limit) = self.plan.limit {
             write!(f, ", limit={limit}")?;
         }
         Ok(())
@@ -173,11 +179,15 @@ impl ExecutionPlan for PartitionScan {
         Ok(self)
     }
 
-    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let progress = Arc::new(Progress { limit: self.args.limit, ..Progress::default() });
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let args = match &self.args {
+            Some(args) => Arc::clone(args),
+            None => Arc::new(self.plan.args_of(&context)?),
+        };
+        let progress = Arc::new(Progress { limit: args.limit, ..Progress::default() });
         *self.progress.lock() = Arc::clone(&progress);
-        let stream = hot_batches(Arc::clone(&self.args), Arc::clone(&progress))?
-            .chain(segment_batches(Arc::clone(&self.args), progress))
+        let stream = hot_batches(Arc::clone(&args), Arc::clone(&progress))?
+            .chain(segment_batches(args, progress))
             .map_err(|error| DataFusionError::External(Box::new(error)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }

@@ -39,6 +39,11 @@ pub(super) struct ScanFilter {
 }
 
 impl ScanFilter {
+    /// No condition.
+    pub(super) fn none() -> Self {
+        Self { conditions: Vec::new(), columns: Vec::new(), schema: Arc::new(Schema::empty()) }
+    }
+
     /// From conditions that are [pushable](super::pushable::is_pushable), on columns of a table as scans see it.
     pub(super) fn new(filters: &[&Expr], columns: &[ScanColumn], schema: &Schema) -> DfResult<Self> {
         let mut places: Vec<usize> = Vec::new();

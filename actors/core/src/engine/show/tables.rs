@@ -6,6 +6,7 @@ use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
 use kalamdb_store::codec::catalog::{StorageRecord, StorageType, UserRecord};
 
 use super::super::context::StatementContext;
+use super::super::plans::PlanRow;
 use super::super::rows::RowColumn;
 use super::stored::StoredTable;
 use super::{INFORMATION_SCHEMA, SYSTEM, is_visible, text};
@@ -25,7 +26,7 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 8] = [
+const SYSTEM_TABLES: [SystemTable; 9] = [
     SystemTable::Namespaces,
     SystemTable::Tables,
     SystemTable::TableSchemas,
@@ -34,6 +35,7 @@ const SYSTEM_TABLES: [SystemTable; 8] = [
     SystemTable::Jobs,
     SystemTable::Segments,
     SystemTable::LiveQueries,
+    SystemTable::PlanCache,
 ];
 
 impl VirtualTable {
@@ -115,6 +117,15 @@ impl VirtualTable {
                 ("last_update_at", Timestamp, true),
                 ("node", Text, false),
             ],
+            Self::System(SystemTable::PlanCache) => &[
+                ("sql", Text, false),
+                ("hits", BigInt, false),
+                ("compilations", BigInt, false),
+                ("schema_versions", Text, false),
+                ("bytes", BigInt, false),
+                ("created_at", Timestamp, false),
+                ("last_used_at", Timestamp, false),
+            ],
             Self::System(_) => &[
                 ("table_id", BigInt, false),
                 ("namespace_id", Text, false),
@@ -150,6 +161,7 @@ impl VirtualTable {
             Self::System(SystemTable::Users) => users(context),
             Self::System(SystemTable::Storages) => storages(context),
             Self::System(SystemTable::LiveQueries) => live_queries(context),
+            Self::System(SystemTable::PlanCache) => plan_cache(context),
             Self::System(_) => table_schemas(context),
             Self::InformationTables => information_tables(context),
             Self::InformationColumns => information_columns(context),
@@ -246,6 +258,21 @@ fn live_queries(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.runtime.live_hub().map(|hub| hub.rows().into_iter().map(row).collect()).unwrap_or_default()
+}
+
+fn plan_cache(context: &StatementContext) -> Vec<Row> {
+    let row = |plan: PlanRow| {
+        vec![
+            text(&plan.sql),
+            number(plan.hits),
+            number(plan.compilations),
+            Value::Text(plan.schema_versions),
+            number(plan.bytes),
+            Value::Timestamp(plan.created_at),
+            Value::Timestamp(plan.last_used_at),
+        ]
+    };
+    context.runtime.plans().rows().into_iter().map(row).collect()
 }
 
 fn table_schemas(context: &StatementContext) -> Vec<Row> {

@@ -43,6 +43,7 @@ impl RootClient {
             && shared.catalog.is_running()
             && shared.flushes.is_running()
             && shared.live.supervisor().is_running()
+            && shared.plans.is_running()
             && shared.sessions.is_running()
             && shared.housekeeper.is_running()
     }
@@ -82,6 +83,7 @@ impl RootClient {
             shared.catalog.gauges().node("catalog", shared.catalog.status()),
             flushes,
             live,
+            shared.plans.gauges().node("plan-cache", shared.plans.status()),
             sessions,
             shared.housekeeper.gauges().node("housekeeper", shared.housekeeper.status()),
         ];
@@ -117,6 +119,7 @@ impl RootClient {
         drain(shared.housekeeper.get(), "housekeeper", deadline, report).await;
         drain(shared.flushes.get(), "flushes", deadline, report).await;
         drain(shared.sessions.get(), "sessions", deadline, report).await;
+        drain(shared.plans.get(), "plan-cache", deadline, report).await;
         drain(shared.live.supervisor().get(), "live", deadline, report).await;
         drain(shared.catalog.get(), "catalog", deadline, report).await;
         drain(Some(self.actor.clone()), "root", deadline, report).await;

@@ -65,6 +65,20 @@ async fn the_session_supervisor_at_news_of_a_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_plan_cache_actor_at_each_message() {
+    singleton_fails("plan-cache", "PlanCacheActor", "CatalogChanged").await;
+    for fault in Fault::ALL {
+        let fixture = fixture().await;
+        fixture.faults.arm("PlanCacheActor", "Clear", (0, 1), fault);
+        fixture.rows("ann", "SELECT 1").await;
+        // Asked once more of the next.
+        fixture.rows("ann", "CLEAR PLAN CACHE").await;
+        eventually("it is back", || fixture.tree.is_up() && fixture.node("plan-cache").restarts == 1).await;
+        fixture.is_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_housekeeper_at_each_tick() {
     singleton_fails("housekeeper", "Housekeeper", "RetireIdle").await;
     singleton_fails("housekeeper", "Housekeeper", "LogSize").await;

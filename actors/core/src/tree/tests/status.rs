@@ -18,12 +18,13 @@ async fn the_tree_is_shown_to_the_depth_and_width_asked_for() {
         ("catalog", "CatalogActor"),
         ("flushes", "FlushCoordinator"),
         ("live", "LiveSupervisor"),
+        ("plan-cache", "PlanCacheActor"),
         ("sessions", "SessionSupervisor"),
         ("housekeeper", "Housekeeper"),
     ];
     assert_eq!(shown, expected);
     assert!(node.children.iter().all(|child| child.state == "running" && child.last_error.is_none()));
-    let sessions = &node.children[3];
+    let sessions = &node.children[4];
     assert_eq!(sessions.children_total, Some(3));
     let names: Vec<&str> = sessions.children.iter().map(|child| child.name.as_str()).collect();
     assert_eq!(names, ["session/ann", "session/bob"]);
@@ -31,7 +32,7 @@ async fn the_tree_is_shown_to_the_depth_and_width_asked_for() {
     assert_eq!(sessions.children[0].mailbox_depth, 0);
     assert_eq!(sessions.messages_handled, 3);
     let shallow = fixture.tree.describe(Some(1), 10);
-    assert_eq!((shallow.children[3].children.len(), shallow.children[3].children_total), (0, Some(3)));
+    assert_eq!((shallow.children[4].children.len(), shallow.children[4].children_total), (0, Some(3)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

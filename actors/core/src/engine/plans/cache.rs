@@ -1,0 +1,365 @@
+//! The compiled plans of this server, by text and namespace.
+//!
+//! One compilation at a time for each of them: whoever else asks waits for it. Bounded by entries and bytes; what is used
+//! least makes room.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use kalamdb_commons::settings::QuerySettings;
+use kalamdb_commons::{NamespaceId, Result};
+use kalamdb_sql::{ColumnType, ast};
+use kalamdb_wire::{PlanCache as Outcome, PlanCacheOverview};
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::super::context::StatementContext;
+use super::super::params::Params;
+use super::super::runtime::now_micros;
+use super::compile::{Shape, compile};
+use super::template::{Run, Template};
+use crate::catalog::CatalogSnapshot;
+
+/// What an entry takes beside its plans.
+const ENTRY_BYTES: u64 = 1 << 10;
+/// Plans of one text for parameters of different shapes.
+const MOST_VARIANTS: usize = 8;
+
+/// Which query of a statement a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// The statement itself.
+    Query,
+    /// What an UPDATE or DELETE reads.
+    Change,
+}
+
+/// What a compiled plan is found by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PlanKey {
+    pub(crate) text: Arc<str>,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) part: Part,
+}
+
+/// A plan for parameters of one shape.
+#[derive(Debug, Clone)]
+enum Variant {
+    Compiled(Arc<Template>),
+    /// It could not be compiled, as this catalog was.
+    Refused {
+        shape: Shape,
+        catalog: Weak<CatalogSnapshot>,
+    },
+}
+
+/// The plans of one text.
+#[derive(Debug)]
+struct Entry {
+    variants: RwLock<Vec<Variant>>,
+    /// Held by whoever compiles.
+    compiling: AsyncMutex<()>,
+    hits: AtomicU64,
+    compilations: AtomicU64,
+    created_at: i64,
+    last_used_at: AtomicI64,
+}
+
+impl Entry {
+    fn new() -> Self {
+        let now = now_micros();
+        Self {
+            variants: RwLock::default(),
+            compiling: AsyncMutex::default(),
+            hits: AtomicU64::new(0),
+            compilations: AtomicU64::new(0),
+            created_at: now,
+            last_used_at: AtomicI64::new(now),
+        }
+    }
+
+    /// The plan for these parameters; `Err` where it is known that there is none.
+    fn find(&self, context: &StatementContext, params: &Params) -> Result<Option<Arc<Template>>, ()> {
+        for variant in self.variants.read().iter() {
+            match variant {
+                Variant::Compiled(template)
+                    if template.fits(params) && template.is_of(&context.catalog, &context.namespace) =>
+                {
+                    return Ok(Some(Arc::clone(template)));
+                }
+                Variant::Refused { shape, catalog }
+                    if shape.fits(params) && std::ptr::eq(catalog.as_ptr(), Arc::as_ptr(&context.catalog)) =>
+                {
+                    return Err(());
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a plan in the place of those that are for the same parameters; how many those were.
+    fn put(&self, variant: Variant, params: &Params) -> usize {
+        let mut variants = self.variants.write();
+        let before = variants.len();
+        variants.retain(|known| match known {
+            Variant::Compiled(template) => !template.fits(params),
+            Variant::Refused { shape, .. } => !shape.fits(params),
+        });
+        let replaced = before - variants.len();
+        if variants.len() == MOST_VARIANTS {
+            variants.remove(0);
+        }
+        variants.push(variant);
+        replaced
+    }
+
+    fn bytes(&self) -> u64 {
+        let of = |variant: &Variant| match variant {
+            Variant::Compiled(template) => template.bytes(),
+            Variant::Refused { .. } => ENTRY_BYTES,
+        };
+        ENTRY_BYTES + self.variants.read().iter().map(of).sum::<u64>()
+    }
+}
+
+/// An entry with its weight as it was when it was put in: that must not change while it is there.
+#[derive(Debug, Clone)]
+struct Kept {
+    entry: Arc<Entry>,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Weight {
+    /// Each entry counts as so much at least, which bounds how many they are.
+    least: u64,
+}
+
+impl Weighter<PlanKey, Kept> for Weight {
+    fn weight(&self, key: &PlanKey, kept: &Kept) -> u64 {
+        (kept.bytes + 2 * key.text.len() as u64).max(self.least)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    compilations: AtomicU64,
+    evictions: AtomicU64,
+    invalidations: AtomicU64,
+}
+
+/// Counts what had to make room.
+#[derive(Debug, Clone)]
+struct CountsEvictions(Arc<Counters>);
+
+impl Lifecycle<PlanKey, Kept> for CountsEvictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: PlanKey, _: Kept) {
+        self.0.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One entry, for whoever asks.
+#[derive(Debug)]
+pub(crate) struct PlanRow {
+    pub(crate) sql: Arc<str>,
+    pub(crate) hits: u64,
+    pub(crate) compilations: u64,
+    pub(crate) schema_versions: String,
+    pub(crate) bytes: u64,
+    pub(crate) created_at: i64,
+    pub(crate) last_used_at: i64,
+}
+
+/// See the module.
+pub(crate) struct PlanCache {
+    entries: Cache<PlanKey, Kept, Weight, DefaultHashBuilder, CountsEvictions>,
+    counters: Arc<Counters>,
+    capacity: u64,
+}
+
+impl fmt::Debug for PlanCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanCache").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl PlanCache {
+    pub(crate) fn new(settings: &QuerySettings) -> Self {
+        let (entries, bytes) = (settings.plan_cache_entries.max(1), settings.plan_cache_bytes.max(1));
+        let counters: Arc<Counters> = Arc::default();
+        let weight = Weight { least: bytes.div_ceil(entries as u64) };
+        let lifecycle = CountsEvictions(Arc::clone(&counters));
+        let entries_bytes = Cache::with(entries, bytes, weight, DefaultHashBuilder::default(), lifecycle);
+        Self { entries: entries_bytes, counters, capacity: entries as u64 }
+    }
+
+    /// Forgets all plans; how many texts they were of.
+    pub(crate) fn clear(&self) -> u64 {
+        let count = self.entries.len() as u64;
+        self.entries.clear();
+        count
+    }
+
+    pub(crate) fn overview(&self) -> PlanCacheOverview {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PlanCacheOverview {
+            entries: self.entries.len() as u64,
+            bytes: self.entries.iter().map(|(_, kept)| kept.bytes).sum(),
+            capacity: self.capacity,
+            hits: count(&self.counters.hits),
+            misses: count(&self.counters.misses),
+            compilations: count(&self.counters.compilations),
+            evictions: count(&self.counters.evictions),
+            invalidations: count(&self.counters.invalidations),
+        }
+    }
+
+    /// Throws out plans of tables that are others by now.
+    pub(crate) fn throw_out(&self, catalog: &Arc<CatalogSnapshot>) {
+        let out = AtomicU64::new(0);
+        self.entries.retain(|key, kept| {
+            let mut variants = kept.entry.variants.write();
+            let before = variants.len();
+            variants.retain(|variant| match variant {
+                Variant::Compiled(template) => template.is_of(catalog, &key.namespace),
+                Variant::Refused { catalog: of, .. } => std::ptr::eq(of.as_ptr(), Arc::as_ptr(catalog)),
+            });
+            out.fetch_add((before - variants.len()) as u64, Ordering::Relaxed);
+            !variants.is_empty()
+        });
+        self.counters.invalidations.fetch_add(out.into_inner(), Ordering::Relaxed);
+    }
+
+    /// All entries, in no order.
+    pub(crate) fn rows(&self) -> Vec<PlanRow> {
+        let row = |(key, kept): (PlanKey, Kept)| {
+            let mut versions: Vec<String> = Vec::new();
+            for variant in kept.entry.variants.read().iter() {
+                if let Variant::Compiled(template) = variant {
+                    versions.extend(template.schema_versions());
+                }
+            }
+            versions.sort_unstable();
+            versions.dedup();
+            PlanRow {
+                sql: key.text,
+                hits: kept.entry.hits.load(Ordering::Relaxed),
+                compilations: kept.entry.compilations.load(Ordering::Relaxed),
+                schema_versions: versions.join(", "),
+                bytes: kept.bytes,
+                created_at: kept.entry.created_at,
+                last_used_at: kept.entry.last_used_at.load(Ordering::Relaxed),
+            }
+        };
+        self.entries.iter().map(row).collect()
+    }
+
+    /// Whether a text is known to be a lookup of one row, whatever its parameters.
+    pub(crate) fn is_point(&self, text: &Arc<str>, namespace: &NamespaceId) -> bool {
+        let key = PlanKey { text: Arc::clone(text), namespace: namespace.clone(), part: Part::Query };
+        let of = |variant: &Variant| matches!(variant, Variant::Compiled(template) if template.is_point());
+        self.entries.peek(&key).is_some_and(|kept| {
+            let variants = kept.entry.variants.read();
+            !variants.is_empty() && variants.iter().all(of)
+        })
+    }
+
+    /// The plan for a query, compiled where it has to be; none where there is none to be had.
+    async fn template(
+        &self,
+        key: PlanKey,
+        context: &Arc<StatementContext>,
+        params: &Params,
+        compiled: impl FnOnce() -> Result<Template>,
+    ) -> Option<(Arc<Template>, Outcome)> {
+        let known = self.entries.get(&key).map(|kept| kept.entry);
+        let entry = match known {
+            Some(entry) => entry,
+            None => {
+                let kept = Kept { entry: Arc::new(Entry::new()), bytes: ENTRY_BYTES };
+                // Two that come at once share one: what they wait for is in it.
+                let found = self.entries.get_or_insert_with(&key, || Ok::<_, ()>(kept.clone()));
+                found.unwrap_or(kept).entry
+            }
+        };
+        entry.last_used_at.store(context.now, Ordering::Relaxed);
+        if let Some(template) = entry.find(context, params).ok()? {
+            return Some((template, self.hit(&entry)));
+        }
+        let _compiling = entry.compiling.lock().await;
+        if let Some(template) = entry.find(context, params).ok()? {
+            return Some((template, self.hit(&entry)));
+        }
+        let (variant, template) = match compiled() {
+            Ok(template) => {
+                let template = Arc::new(template);
+                entry.compilations.fetch_add(1, Ordering::Relaxed);
+                self.counters.compilations.fetch_add(1, Ordering::Relaxed);
+                self.counters.misses.fetch_add(1, Ordering::Relaxed);
+                (Variant::Compiled(Arc::clone(&template)), Some((template, Outcome::Miss)))
+            }
+            Err(error) => {
+                let detail = error.detail.as_deref().unwrap_or_default();
+                tracing::debug!(code = %error.code, detail, "a statement is not compiled for all callers");
+                (Variant::Refused { shape: Shape::exactly(params), catalog: Arc::downgrade(&context.catalog) }, None)
+            }
+        };
+        let replaced = entry.put(variant, params) as u64;
+        self.counters.invalidations.fetch_add(replaced, Ordering::Relaxed);
+        let bytes = entry.bytes();
+        self.entries.insert(key, Kept { entry: Arc::clone(&entry), bytes });
+        template
+    }
+
+    /// Counts a statement without a plan, whose text was known or was not.
+    pub(crate) fn note(&self, was_known: bool) -> Outcome {
+        let (counter, outcome) =
+            if was_known { (&self.counters.hits, Outcome::Hit) } else { (&self.counters.misses, Outcome::Miss) };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    fn hit(&self, entry: &Entry) -> Outcome {
+        entry.hits.fetch_add(1, Ordering::Relaxed);
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Outcome::Hit
+    }
+}
+
+/// A compiled query that is about to run.
+pub(crate) struct Prepared {
+    pub(crate) run: Run,
+    /// Whether it had to be compiled.
+    pub(crate) outcome: Outcome,
+}
+
+/// Starts the compiled plan of a query; none where it has to be planned for this statement alone.
+///
+/// # Errors
+/// Those of its start; what is wrong with the query itself is said by whoever plans it.
+pub(crate) async fn prepare(
+    context: &Arc<StatementContext>,
+    part: Part,
+    query: impl FnOnce() -> Result<ast::Query>,
+    params: &Params,
+    outputs: &[ColumnType],
+) -> Result<Option<Prepared>> {
+    let Some(text) = context.plan_text.clone().filter(|_| !context.is_heavy) else { return Ok(None) };
+    let key = PlanKey { text, namespace: context.namespace.clone(), part };
+    let compiled = || compile(context, query()?, params, outputs);
+    let Some((template, outcome)) = context.runtime.plans().template(key, context, params, compiled).await else {
+        return Ok(None);
+    };
+    // What a role may not read is said by the planner, in its words.
+    let Ok(partitions) = template.partitions(context) else { return Ok(None) };
+    let run = template.run(context, partitions, params).await?;
+    Ok(Some(Prepared { run, outcome }))
+}
