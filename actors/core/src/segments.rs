@@ -25,7 +25,7 @@ use kalamdb_store::codec::manifest::ManifestEntry;
 
 use self::boundaries::Boundaries;
 pub(crate) use self::partition::{PartitionSegments, Search, SegmentRead};
-pub(crate) use self::ranges::KnownRanges;
+pub(crate) use self::ranges::{KeyRanges, KnownRanges};
 use self::storages::Storages;
 pub(crate) use self::storages::{Closed, Writing, check_segments, in_use, not_moved, open, segment_in};
 use crate::catalog::TableEntry;
@@ -83,6 +83,11 @@ impl SegmentStores {
     /// Which keys the segments of partitions may hold.
     pub(crate) fn ranges(&self) -> &KnownRanges {
         &self.ranges
+    }
+
+    /// Whether one of a partition's segments may hold a key, by what is in memory of them.
+    pub(crate) fn may_hold(&self, known: &KeyRanges, key: &[u8]) -> bool {
+        known.may_hold(key, |segment| self.cache.knows_absent(segment, key))
     }
 
     /// Makes the directory of storage `local`, if it is missing, and finds out whether it can be written.

@@ -122,6 +122,13 @@ impl SegmentCache {
         Ok(Segment::new(Arc::clone(open.storage), path, loaded, open.manifest))
     }
 
+    /// Whether what is in memory of a segment says that it has no row under an encoded key. Opens nothing, and so needs no
+    /// pin; `false` of a segment of which nothing is in memory.
+    #[must_use]
+    pub fn knows_absent(&self, segment_id: u128, key: &[u8]) -> bool {
+        self.segments.get(&segment_id).is_some_and(|loaded| loaded.is_without(key))
+    }
+
     /// Forgets a segment whose file is going to be deleted.
     pub fn forget(&self, segment_id: u128) {
         self.segments.remove(&segment_id);

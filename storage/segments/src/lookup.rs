@@ -12,6 +12,7 @@ use futures::TryStreamExt as _;
 use kalamdb_sql::Value;
 
 use crate::bloom::Probe;
+use crate::cache::LoadedSegment;
 use crate::error::{Result, SegmentError};
 use crate::key::KeyColumns;
 use crate::marks::RowRanges;
@@ -66,7 +67,7 @@ impl Segment {
                 continue;
             }
             let values = self.loaded.layout.values(key)?;
-            let rows = self.rows_past_blooms(&values, rows);
+            let rows = self.loaded.rows_past_blooms(&values, rows);
             if rows.is_empty() {
                 lookup.work.keys_rejected_by_bloom += 1;
                 continue;
@@ -112,21 +113,32 @@ impl Segment {
             several => Ok(concat_batches(projection.schema(), several)?),
         }
     }
+}
+
+impl LoadedSegment {
+    /// Whether bounds and filters know that the file has no row under an encoded key. Reads nothing.
+    pub(crate) fn is_without(&self, key: &[u8]) -> bool {
+        let rows = self.zones.rows_of(key);
+        if rows.is_empty() {
+            return true;
+        }
+        // Of bytes that are no key nothing is said: whoever looks for them is told.
+        self.layout.values(key).is_ok_and(|values| self.rows_past_blooms(&values, rows).is_empty())
+    }
 
     /// Takes away the rows of row groups whose filters do not know the key.
     fn rows_past_blooms(&self, values: &[Value], rows: Range<u64>) -> Range<u64> {
-        let loaded = &self.loaded;
-        let schema = loaded.metadata.file_metadata().schema_descr();
+        let schema = self.metadata.file_metadata().schema_descr();
         let mut probes: Option<Vec<Option<Probe>>> = None;
         let mut left: Option<Range<u64>> = None;
-        for (blooms, borders) in loaded.blooms.iter().zip(loaded.row_group_starts.windows(2)) {
+        for (blooms, borders) in self.blooms.iter().zip(self.row_group_starts.windows(2)) {
             let &[start, end] = borders else { continue };
             let here = rows.start.max(start)..rows.end.min(end);
             if here.is_empty() {
                 continue;
             }
             let probes = probes.get_or_insert_with(|| {
-                let leaves = loaded.layout.parts().iter().zip(&loaded.key_leaves).zip(values);
+                let leaves = self.layout.parts().iter().zip(&self.key_leaves).zip(values);
                 leaves
                     .map(|((part, leaf), value)| {
                         let column = schema.column(*leaf);

@@ -65,6 +65,11 @@ impl PartitionSegments {
         self.segments.is_empty()
     }
 
+    /// Whether a key is within the range of any of them.
+    pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
+        self.segments.iter().any(|read| read.may_hold(key))
+    }
+
     /// The rows under some keys, in no order; none for a key without a row. Each key has at most one row that is not marked.
     pub(crate) async fn find(&self, search: &Search<'_>, keys: &[&[u8]]) -> Result<Vec<FoundRow>> {
         let columns = search.entry.schema.columns.len();

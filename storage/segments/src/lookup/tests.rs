@@ -2,6 +2,7 @@ use kalamdb_sql::{ColumnType, TableSchema};
 use proptest::prelude::*;
 
 use super::*;
+use crate::cache::SegmentCache;
 use crate::testing::strategies::table_with_rows;
 use crate::testing::{Stored, TestRow, everything, rows_of, table, whole};
 
@@ -42,6 +43,28 @@ async fn present_keys_are_found_and_absent_ones_read_nothing() {
         let found = segment.find(&[&key]).await.expect("looked up");
         assert_eq!((found.positions, found.work.pages_read), (vec![None], 0));
     }
+}
+
+#[tokio::test]
+async fn what_is_in_memory_knows_most_absent_keys_and_no_present_one() {
+    let (table, rows) = big_table();
+    let stored = Stored::new(&table, &rows).await;
+    let cache = SegmentCache::new(64 << 20);
+    let key = |id: i64| TestRow::new(1, vec![Value::BigInt(id), Value::Null]).key(&table);
+    assert!(!cache.knows_absent(1, &key(-1)), "nothing is in memory of it");
+    cache.open(stored.request()).await.expect("opened");
+    for outside in [-1, 400_000] {
+        assert!(cache.knows_absent(1, &key(outside)));
+    }
+    let mut known = 0;
+    for id in (0..400_000).step_by(998) {
+        assert!(!cache.knows_absent(1, &key(id)), "{id} is there");
+        known += usize::from(cache.knows_absent(1, &key(id + 1)));
+    }
+    assert!(known > 390, "{known} of 401");
+    assert_eq!(cache.loads(), 1);
+    cache.forget(1);
+    assert!(!cache.knows_absent(1, &key(-1)));
 }
 
 #[tokio::test]
@@ -95,6 +118,7 @@ proptest! {
             assert_eq!(segment.find(&borrowed).await.expect("looked up").positions, expected);
             for (key, expected) in borrowed.iter().zip(&expected) {
                 assert_eq!(segment.find(&[key]).await.expect("looked up").positions, [*expected]);
+                assert!(expected.is_none() || !segment.loaded.is_without(key), "it is there");
             }
         });
     }

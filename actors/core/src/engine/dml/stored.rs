@@ -1,15 +1,19 @@
 //! Rows fetched by key from the statement's snapshot, hot ones and flushed ones.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kalamdb_commons::{Error, Family, Result, SchemaVersion, Seq};
 use kalamdb_sql::Row;
 use kalamdb_store::codec::keys;
 use kalamdb_store::codec::row::{Projection, RowReader, RowView};
-use kalamdb_store::{RowChange, RowState, SegmentsRead};
+use kalamdb_store::{FlushedRow, RowChange, RowState, SegmentsRead};
+use tokio_util::task::AbortOnDropHandle;
 
+use super::super::scope::{Limits, on_behalf};
 use super::Target;
+use crate::segments::PartitionSegments;
 
 /// Keys looked up at a time.
 const LOOKUP_ROWS: usize = 1024;
@@ -106,21 +110,44 @@ pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) ->
             }
         }
     }
-    let keys: Vec<&[u8]> = keys.into_iter().collect();
-    if !keys.is_empty() {
-        read.rows = segments.locate(&target.context.search(target.entry, target.partition)?, &keys).await?;
+    let keys: Vec<&[u8]> = keys.into_iter().filter(|key| segments.may_hold(key)).collect();
+    if keys.is_empty() {
+        return Ok(Some(read));
     }
+    read.rows = if target.dml.reads_no_rows() {
+        locate_apart(target, segments, &keys).await?
+    } else {
+        segments.locate(&target.context.search(target.entry, target.partition)?, &keys).await?
+    };
     Ok(Some(read))
+}
+
+/// Where rows lie, on the threads for statements: an INSERT that plans nothing may run on those of connections and actors,
+/// which decode no pages.
+async fn locate_apart(
+    target: &Target<'_>,
+    segments: Arc<PartitionSegments>,
+    keys: &[&[u8]],
+) -> Result<Vec<FlushedRow>> {
+    let (context, entry, partition) = (Arc::clone(target.context), Arc::clone(target.entry), target.partition.clone());
+    let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+    let threads = context.runtime.statements().clone();
+    let work = async move {
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        segments.locate(&context.search(&entry, &partition)?, &keys).await
+    };
+    // Given up with the statement.
+    let task = AbortOnDropHandle::new(threads.spawn(on_behalf(Limits::of_task(), work)));
+    task.await.map_err(Error::internal)?
 }
 
 /// For an INSERT: nothing, where no segment can have one of its keys, as far as is known. The committer finds out where
 /// that is out of date, or where nothing is known of a partition that has segments.
 fn without_looking(target: &Target<'_>, changes: &[RowChange]) -> Option<SegmentsRead> {
-    let Some(known) = target.context.runtime.segments().ranges().get(target.partition) else {
-        return Some(SegmentsRead::default());
-    };
+    let segments = target.context.runtime.segments();
+    let Some(known) = segments.ranges().get(target.partition) else { return Some(SegmentsRead::default()) };
     let may_be_there = |change: &RowChange| match change {
-        RowChange::Insert { key, .. } => key.as_deref().is_some_and(|key| known.may_hold(key)),
+        RowChange::Insert { key, .. } => key.as_deref().is_some_and(|key| segments.may_hold(&known, key)),
         RowChange::Update { .. } | RowChange::Delete { .. } => true,
     };
     if changes.iter().any(may_be_there) {
