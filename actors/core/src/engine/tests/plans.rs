@@ -198,7 +198,7 @@ async fn a_plan_that_is_kept_answers_as_one_made_for_the_statement() {
             successes += usize::from(expected.is_ok());
         }
     }
-    assert!(successes > 350 && hits > successes, "most have an answer ({successes}), by a kept plan ({hits})");
+    assert!(successes > 300 && hits > successes, "most have an answer ({successes}), by a kept plan ({hits})");
 }
 
 #[tokio::test(flavor = "multi_thread")]
