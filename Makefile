@@ -54,11 +54,11 @@ docs:
 ci:
 	.ci/run
 
-# The crash test for 50 rounds; `make test` runs three.
+# The crash tests for 50 rounds; `make test` runs two or three.
 crash:
 	@.ci/setup.sh test
 	cargo build --locked --workspace --all-targets
-	KALAMDB_CRASH_ROUNDS=50 cargo nextest run --locked -p kalamdb-tests crash::
+	KALAMDB_CRASH_ROUNDS=50 KALAMDB_LIVE_KILL_ROUNDS=50 cargo nextest run --locked -p kalamdb-tests crash:: live_kills::
 
 # Every fuzz target, or those in TARGETS, for so many seconds each.
 SECONDS_EACH ?= 60

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod docs;
 mod e2e;
+mod live_kills;
 mod load;
 mod overload;
 mod slt;

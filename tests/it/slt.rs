@@ -176,6 +176,7 @@ files!(
     returning,
     set_operations,
     shared_tables,
+    stream_tables,
     subqueries,
     system_columns,
     types,

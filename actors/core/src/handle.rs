@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
-use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox};
+use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox, LiveWork};
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, StatementResult};
 
@@ -250,6 +250,12 @@ impl Engine {
     #[must_use]
     pub fn plan_cache_overview(&self) -> PlanCacheOverview {
         self.runtime.plans().overview()
+    }
+
+    /// What live queries have cost, for tests and measurements.
+    #[must_use]
+    pub fn live_work(&self) -> LiveWork {
+        self.tree.live().work()
     }
 
     /// Waits until the tree has given up for good; says why. The process should end then.

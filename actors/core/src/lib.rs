@@ -14,7 +14,7 @@ mod status;
 mod tree;
 
 use kalamdb_live::supervision::task;
-pub use kalamdb_live::{LiveCaller, LiveConnection, LiveEnd, LiveOutbox, Outgoing};
+pub use kalamdb_live::{LiveCaller, LiveConnection, LiveEnd, LiveOutbox, LiveWork, Outgoing};
 pub use status::JobsQuestion;
 
 pub use handle::{

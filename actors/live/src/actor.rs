@@ -121,7 +121,7 @@ impl ActorState {
     async fn attach(&mut self, member: Member) {
         let table = member.subscription.query.partition.table;
         let ActorArgs { hub, .. } = &self.args;
-        let feed = self.feeds.entry(table).or_insert_with(|| Feed::new(&hub.source, &hub.settings, &member));
+        let feed = self.feeds.entry(table).or_insert_with(|| Feed::new(&hub.evaluator, &member));
         feed.attach(member).await;
         // What was published before the index knew of this actor woke nobody.
         feed.advance().await;

@@ -4,42 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kalamdb_commons::settings::LiveSettings;
 use kalamdb_commons::{Error, ErrorCode, Seq};
 use kalamdb_store::PartitionReader;
 use kalamdb_store::codec::changelog::LogEntry;
-use kalamdb_wire::{CloseReason, FrameTail, change_frames};
+use kalamdb_wire::{CloseReason, FrameTail};
 
 use crate::LiveQuery;
+use crate::evaluator::Evaluator;
 use crate::feeder::reason_of;
 use crate::source::{LiveSource, TableState};
 use crate::subscription::Member;
 
 /// Bytes of the log read at a time.
 const PAGE_BYTES: usize = 1 << 20;
-
-/// The frames that a statement is to a query.
-///
-/// # Errors
-/// When the query fails on a row.
-pub(crate) fn frames_of(
-    source: &dyn LiveSource,
-    query: &LiveQuery,
-    last: Seq,
-    entry: &LogEntry,
-    max_frame_bytes: usize,
-) -> Result<Vec<FrameTail>, Error> {
-    if source.expired_before(query).is_some_and(|moment| entry.committed_at < moment) {
-        return Ok(Vec::new());
-    }
-    let changes = query.program.changes(entry)?;
-    let first = entry.changes.first().map_or(0, |change| change.seq.0);
-    Ok(change_frames(&changes, first, last.0, max_frame_bytes))
-}
-
-pub(crate) fn max_frame_bytes(settings: &LiveSettings) -> usize {
-    usize::try_from(settings.max_frame_bytes).unwrap_or(usize::MAX)
-}
 
 /// Subscriptions with equal queries.
 #[derive(Debug)]
@@ -77,8 +54,7 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Feed {
     reader: Arc<dyn PartitionReader>,
-    source: Arc<dyn LiveSource>,
-    max_frame_bytes: usize,
+    evaluator: Arc<Evaluator>,
     /// Every member has been told everything up to here (LV-2); read by heartbeats.
     cursor: Arc<AtomicU64>,
     groups: HashMap<Arc<str>, Group>,
@@ -86,14 +62,17 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// One that has got as far as its first member.
-    pub(crate) fn new(source: &Arc<dyn LiveSource>, settings: &LiveSettings, first: &Member) -> Self {
+    pub(crate) fn new(evaluator: &Arc<Evaluator>, first: &Member) -> Self {
         Self {
-            reader: source.reader(&first.subscription.query),
-            source: Arc::clone(source),
-            max_frame_bytes: max_frame_bytes(settings),
+            reader: evaluator.source.reader(&first.subscription.query),
+            evaluator: Arc::clone(evaluator),
             cursor: Arc::new(AtomicU64::new(first.after.0)),
             groups: HashMap::new(),
         }
+    }
+
+    fn source(&self) -> &dyn LiveSource {
+        &*self.evaluator.source
     }
 
     fn cursor(&self) -> Seq {
@@ -108,7 +87,7 @@ impl Feed {
     /// Takes in a subscription. One that is behind is told what it lacks; one that is ahead is told nothing twice.
     pub(crate) async fn attach(&mut self, member: Member) {
         let query = member.subscription.query.clone();
-        match self.source.table_state(&query) {
+        match self.source().table_state(&query) {
             TableState::Same => {}
             TableState::Changed => return member.subscription.close(CloseReason::SchemaChanged),
             TableState::Dropped => return member.subscription.close(CloseReason::TableDropped),
@@ -121,8 +100,8 @@ impl Feed {
             match self.reader.log(after, cursor, PAGE_BYTES).await {
                 Ok(page) => {
                     for (last, entry) in &page.entries {
-                        if let Err(error) = evaluate(&*self.source, &mut alone, *last, entry, self.max_frame_bytes) {
-                            let (reason, error) = ending(&*self.source, &query, error);
+                        if let Err(error) = evaluate(&self.evaluator, &mut alone, *last, entry) {
+                            let (reason, error) = ending(self.source(), &query, error);
                             return alone.close(reason, error.as_ref());
                         }
                     }
@@ -180,7 +159,8 @@ impl Feed {
     }
 
     fn tell(&mut self, last: Seq, entry: &LogEntry) {
-        let (source, max_frame_bytes) = (&self.source, self.max_frame_bytes);
+        let evaluator = &*self.evaluator;
+        let source = &*evaluator.source;
         let mut ended = Vec::new();
         for (key, group) in &mut self.groups {
             // Rows of a later version come after the catalog knows it.
@@ -188,8 +168,8 @@ impl Feed {
                 ended.push((Arc::clone(key), reason, None));
                 continue;
             }
-            if let Err(error) = evaluate(&**source, group, last, entry, max_frame_bytes) {
-                let (reason, error) = ending(&**source, &group.query, error);
+            if let Err(error) = evaluate(evaluator, group, last, entry) {
+                let (reason, error) = ending(source, &group.query, error);
                 ended.push((Arc::clone(key), reason, error));
             } else if group.members.is_empty() {
                 ended.push((Arc::clone(key), CloseReason::Internal, None));
@@ -204,7 +184,7 @@ impl Feed {
 
     /// Ends those whose table has other columns, or is gone.
     pub(crate) fn check_table(&mut self) {
-        let source = &self.source;
+        let source = self.source();
         let ended: Vec<(Arc<str>, CloseReason)> = self
             .groups
             .iter()
@@ -239,17 +219,11 @@ fn closed_by(error: &Error) -> CloseReason {
 }
 
 /// Evaluates a statement for a group, and tells its members.
-fn evaluate(
-    source: &dyn LiveSource,
-    group: &mut Group,
-    last: Seq,
-    entry: &LogEntry,
-    max_frame_bytes: usize,
-) -> Result<(), Error> {
+fn evaluate(evaluator: &Evaluator, group: &mut Group, last: Seq, entry: &LogEntry) -> Result<(), Error> {
     if group.members.iter().all(|member| member.after >= last) {
         return Ok(());
     }
-    let frames = frames_of(source, &group.query, last, entry, max_frame_bytes)?;
+    let frames = evaluator.frames(&group.query, last, entry)?;
     group.deliver(last, entry.committed_at, &frames);
     Ok(())
 }

@@ -9,7 +9,7 @@ use kalamdb_store::PartitionReader;
 use kalamdb_wire::{CloseReason, ServerFrame, SubscribeOptions, initial_frames};
 
 use crate::connection::LiveCaller;
-use crate::feed::{ending, frames_of, max_frame_bytes};
+use crate::feed::ending;
 use crate::hub::LiveHub;
 use crate::outbox::Ended;
 use crate::source::LiveSnapshot;
@@ -148,7 +148,7 @@ impl Feeder<'_> {
         };
         self.begin(seq, false, None).await?;
         let batch = request.options.batch_size.map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        let frames = initial_frames(&rows, &keys, seq.0, batch, max_frame_bytes(&self.hub.settings), true);
+        let frames = initial_frames(&rows, &keys, seq.0, batch, self.hub.evaluator.max_frame_bytes, true);
         drop((rows, keys));
         subscription.replay(frames).await?;
         drop(memory);
@@ -167,14 +167,8 @@ impl Feeder<'_> {
             let page = self.reader.log(after, published, PAGE_BYTES).await.map_err(log_failed)?;
             let is_last = page.reached >= published;
             for (last, entry) in &page.entries {
-                let frames = frames_of(
-                    &*self.hub.source,
-                    &subscription.query,
-                    *last,
-                    entry,
-                    max_frame_bytes(&self.hub.settings),
-                )
-                .map_err(|error| self.query_failed(error))?;
+                let frames = self.hub.evaluator.frames(&subscription.query, *last, entry);
+                let frames = frames.map_err(|error| self.query_failed(error))?;
                 let count = frames.len() as u64;
                 subscription.replay(frames).await?;
                 subscription.changes.fetch_add(count, Ordering::Relaxed);

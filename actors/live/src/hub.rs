@@ -14,6 +14,7 @@ use ulid::Ulid;
 
 use crate::actor::{ActorHandle, QueryMsg};
 use crate::connection::{LiveCaller, LiveConnection};
+use crate::evaluator::{Evaluator, LiveWork};
 use crate::outbox::{Delivered, LiveOutbox, Outbox};
 use crate::source::LiveSource;
 use crate::subscription::Subscription;
@@ -108,6 +109,7 @@ impl Registry {
 #[derive(Debug)]
 pub struct LiveHub {
     pub(crate) source: Arc<dyn LiveSource>,
+    pub(crate) evaluator: Arc<Evaluator>,
     pub(crate) settings: LiveSettings,
     pub(crate) index: Arc<LiveIndex>,
     pub(crate) slot: Arc<Slot<LiveMsg>>,
@@ -128,6 +130,7 @@ impl LiveHub {
         index: Arc<LiveIndex>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            evaluator: Arc::new(Evaluator::new(Arc::clone(&source), &settings)),
             source,
             settings,
             index,
@@ -226,6 +229,12 @@ impl LiveHub {
             replays: self.replays.load(Ordering::Relaxed),
             slow_consumers: self.delivered.slow_consumers.load(Ordering::Relaxed),
         }
+    }
+
+    /// What it has cost.
+    #[must_use]
+    pub fn work(&self) -> LiveWork {
+        self.evaluator.work()
     }
 
     /// Every subscription.

@@ -22,6 +22,7 @@
 
 mod actor;
 mod connection;
+mod evaluator;
 mod feed;
 mod feeder;
 mod hub;
@@ -33,6 +34,7 @@ pub mod supervision;
 mod supervisor;
 
 pub use connection::{LiveCaller, LiveConnection};
+pub use evaluator::LiveWork;
 pub use hub::{LiveHub, LiveIndex, LiveRow};
 pub use outbox::{LiveEnd, LiveOutbox, Outgoing};
 pub use query::{LiveProgram, LiveQuery, RowFormat};

@@ -2,6 +2,7 @@
 
 mod browser;
 mod changes;
+mod churn;
 mod endings;
 mod frames;
 mod handshake;

@@ -53,6 +53,15 @@ async fn rows_are_inserted_and_read_by_their_user() {
     let sql = format!("SELECT count(*) FROM {}.user.events", server.namespace());
     assert_eq!(named.sql(&sql).await.success().number(), 2);
     ann.naming("bob").sql(&sql).await.fails(403, "FORBIDDEN");
+    ann.sql(&sql).await.fails(400, "USER_ID_REQUIRED");
+    let insert = format!("INSERT INTO {}.user.events (id) VALUES (9)", server.namespace());
+    named.sql(&insert).await.ok();
+    ann.naming("bob").sql(&insert).await.fails(403, "FORBIDDEN");
+    assert_eq!((ids(&bob).await.len(), ids(&ann).await.len()), (3, 4));
+    assert_eq!(ids(&named).await, Vec::<Value>::new(), "without the qualifier it is the caller's own");
+    for sql in ["UPDATE {}.user.events SET kind = 'x'", "DELETE FROM {}.user.events"] {
+        named.sql(sql.replace("{}", server.namespace())).await.fails(400, "UNSUPPORTED");
+    }
 }
 
 #[tokio::test]

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
 
 use super::replay::Replay;
-use super::socket::{Credentials, LiveSocket, Said};
-use crate::eventually;
+use super::socket::{Credentials, LiveSocket, Refused, Said};
 
 /// How long a server may take to be there again.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// How long it is left alone between two tries.
+const RECONNECT_EVERY: Duration = Duration::from_millis(20);
 
 /// What is subscribed to.
 #[derive(Debug, Clone, Default)]
@@ -88,13 +89,30 @@ pub struct LiveClient {
     socket: Option<LiveSocket>,
     kept: BTreeMap<String, Kept>,
     reconnects: u64,
+    room: Room,
+}
+
+/// Bytes that wait for a client on its side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// As many as the system gives everybody.
+    Usual,
+    /// Hardly any.
+    Narrow,
 }
 
 impl LiveClient {
     /// A client that connects when it first has to.
     #[must_use]
     pub fn new(base: &str, credentials: Credentials) -> Self {
-        Self { base: base.to_owned(), credentials, socket: None, kept: BTreeMap::new(), reconnects: 0 }
+        let (base, kept) = (base.to_owned(), BTreeMap::new());
+        Self { base, credentials, socket: None, kept, reconnects: 0, room: Room::Usual }
+    }
+
+    /// The same with hardly any room for what is sent to it: when it does not read, the server has to wait.
+    #[must_use]
+    pub fn narrow(self) -> Self {
+        Self { room: Room::Narrow, ..self }
     }
 
     /// The result of a query so far.
@@ -129,11 +147,26 @@ impl LiveClient {
         self.socket = None;
     }
 
+    async fn open(&self) -> Result<LiveSocket, Refused> {
+        match self.room {
+            Room::Usual => LiveSocket::connect(&self.base, &self.credentials).await,
+            Room::Narrow => LiveSocket::connect_narrow(&self.base, &self.credentials).await,
+        }
+    }
+
     /// Connects, and goes on with every subscription from its bookmark.
     async fn connect(&mut self) {
-        let (base, credentials) = (&self.base, &self.credentials);
-        let connect = async || LiveSocket::connect(base, credentials).await.ok();
-        let mut socket = eventually("the server lets the client in", RECONNECT_LIMIT, connect).await;
+        let deadline = Instant::now() + RECONNECT_LIMIT;
+        let mut ticks = interval(RECONNECT_EVERY);
+        let mut socket = loop {
+            ticks.tick().await;
+            match self.open().await {
+                Ok(socket) => break socket,
+                Err(refused) => {
+                    assert!(Instant::now() < deadline, "not let in within {RECONNECT_LIMIT:?}: {refused:?}")
+                }
+            }
+        };
         let again = self.kept.values_mut().filter(|kept| !kept.replay.is_over()).map(|kept| {
             kept.replay.cut();
             kept.subscription.to_json(kept.replay.bookmark())

@@ -5,3 +5,4 @@ mod begins;
 mod checker;
 mod client;
 mod ends;
+mod equal;

@@ -253,4 +253,6 @@ fn unmask(into: &mut Vec<u8>, piece: &[u8], mut mask: [u8; 4], done: u64) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
