@@ -121,8 +121,9 @@ async fn everything_is_measured_and_nothing_stays() {
 async fn who_does_not_read_is_a_slow_consumer_and_nobody_else_is() {
     let server = BinaryServer::start().await;
     // Together more than may wait on the way and in the server.
-    let large = ["--scenarios", "slow", "--duration", "1s", "--body-bytes", "65536", "--secret", SECRET];
-    let output = run(&server.url(), &unique("slow"), &[SMALL, &large]);
+    let large = ["--scenarios", "slow", "--rate", "200", "--duration", "1s", "--body-bytes", "65536"];
+    let few = ["--fast", "2", "--slow", "3", "--in-flight", "3", "--warm-up", "10ms", "--secret", SECRET];
+    let output = run(&server.url(), &unique("slow"), &[&large, &few]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = report(&output);
     let slow = &report["slow"];

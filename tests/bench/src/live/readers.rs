@@ -43,20 +43,35 @@ impl Readers {
         Self { running, received, stop }
     }
 
-    /// Waits until they were told so many changes, all together, and ends them.
+    /// Waits until they were told so many changes, all together.
     ///
     /// # Errors
-    /// Too few, too many, and whatever else they are told.
-    pub(super) async fn finish(mut self, expected: u64) -> Result<Vec<Told>, Failure> {
+    /// Too few, and whatever else they are told.
+    pub(super) async fn reach(&mut self, expected: u64) -> Result<(), Failure> {
         let deadline = Instant::now() + LIMIT;
         let mut ticks = interval(Duration::from_millis(5));
-        while self.received.load(Ordering::Acquire) < expected && Instant::now() < deadline {
+        loop {
+            let found = self.received.load(Ordering::Acquire);
+            if found >= expected {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(different(expected, found));
+            }
             tokio::select! {
                 _ = ticks.tick() => {}
                 // Only a failure ends one before it is asked to.
                 Some(ended) = self.running.join_next() => drop(ended??),
             }
         }
+    }
+
+    /// Waits until they were told so many changes since the start, all together, and ends them.
+    ///
+    /// # Errors
+    /// As [`Self::reach`]; too many.
+    pub(super) async fn finish(mut self, expected: u64) -> Result<Vec<Told>, Failure> {
+        self.reach(expected).await?;
         // Nobody listens where there are no readers.
         let _ = self.stop.send(true);
         let mut told = Vec::new();
@@ -65,9 +80,13 @@ impl Readers {
         }
         match self.received.load(Ordering::Acquire) {
             found if found == expected => Ok(told),
-            found => Err(Failure::Different { what: "changes that were told".to_owned(), expected, found }),
+            found => Err(different(expected, found)),
         }
     }
+}
+
+fn different(expected: u64, found: u64) -> Failure {
+    Failure::Different { what: "changes that were told".to_owned(), expected, found }
 }
 
 async fn read(

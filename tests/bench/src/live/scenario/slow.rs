@@ -85,8 +85,12 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<SlowReport, Failure
         pace: Pace::Open { rate: bench.args.rate },
     };
     let sockets = follow_all(address, &vec![caller.clone(); fast], &sql).await?;
-    let readers = Readers::start(sockets);
+    let mut readers = Readers::start(sockets);
     let without = bench.meter.measure(series(0)).await?;
+    if !without.figures.is_bad() {
+        // What is behind here would be behind there.
+        readers.reach(without.in_all * fast as u64).await?;
+    }
 
     let counted_before = slow_consumers(&admin).await?;
     let sockets = open_slow(bench.meter, caller, slow, &sql).await?;
