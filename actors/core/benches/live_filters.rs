@@ -93,9 +93,14 @@ impl Database {
     /// Every change of the query's partition.
     fn entries(&self, query: &LiveQuery) -> Vec<LogEntry> {
         let reader = self.source.reader(query);
-        let page = self.threads.block_on(reader.log(Seq(0), reader.published(), usize::MAX)).expect("the change log");
-        assert_eq!(page.entries.len() as i64, 2 * ROWS);
-        page.entries.into_iter().map(|(_, entry)| entry).collect()
+        let (mut entries, mut reached, published) = (Vec::new(), Seq(0), reader.published());
+        while reached < published {
+            let page = self.threads.block_on(reader.log(reached, published, usize::MAX)).expect("the change log");
+            entries.extend(page.entries.into_iter().map(|(_, entry)| entry));
+            reached = page.reached;
+        }
+        assert_eq!(entries.len() as i64, 2 * ROWS);
+        entries
     }
 }
 

@@ -137,13 +137,19 @@ async fn who_does_not_read_is_a_slow_consumer_and_nobody_else_is() {
 
 #[tokio::test]
 async fn a_server_that_refuses_inserts_makes_the_run_a_failure() {
-    let server = BinaryServer::start_with(&[("query.max_write_bytes", "100")]).await;
-    let output = run(&server.url(), &unique("refused"), &[SMALL, &["--scenarios", "latency", "--secret", SECRET]]);
+    // The rows of `latency` fit, those of `slow` do not.
+    let server = BinaryServer::start_with(&[("query.max_write_bytes", "1024")]).await;
+    let both = ["--scenarios", "latency,slow", "--secret", SECRET];
+    let output = run(&server.url(), &unique("refused"), &[SMALL, &both]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let latency = report(&output)["latency"].clone();
-    assert_eq!(latency["insert"]["succeeded"], json!(0), "{latency}");
-    assert!(latency["insert"]["errors"]["RESOURCES_EXHAUSTED"].as_u64() > Some(0), "{latency}");
-    assert_eq!(latency["notification_ms"], Value::Null, "{latency}");
+    let report = report(&output);
+    open(&report["latency"]["insert"], 100);
+    for phase in ["without", "with"] {
+        let found = &report["slow"][phase];
+        assert_eq!(found["insert"]["succeeded"], json!(0), "{found}");
+        assert!(found["insert"]["errors"]["RESOURCES_EXHAUSTED"].as_u64() > Some(0), "{found}");
+        assert_eq!(found["notification_ms"], Value::Null, "{found}");
+    }
 }
 
 #[tokio::test]
