@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
-use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox, LiveWork};
+use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox, LiveSource, LiveWork};
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, StatementResult};
 
 use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
+use crate::live::EngineSource;
 use crate::status::{self, JobsQuestion};
 use crate::tree::{Tree, TreeArgs};
 
@@ -238,6 +239,12 @@ impl Engine {
             return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
         }
         self.tree.live().connect(caller)
+    }
+
+    /// What live queries are made of, without connections and actors: to measure it. Its compiled queries are its own.
+    #[must_use]
+    pub fn live_source(&self) -> Arc<dyn LiveSource> {
+        Arc::new(EngineSource::new(Arc::clone(&self.runtime)))
     }
 
     /// How live queries stand.

@@ -29,8 +29,9 @@ pub(crate) enum Command {
     /// Measure what flushes cost: a flush itself, writers beside it, and reads of flushed rows. Exit
     /// code 1 if any answer was wrong or an error, or rows are not what was written.
     Flush(FlushArgs),
-    /// Measure live queries: from an insert to its subscribers, making subscriptions, idle connections, first rows. Exit
-    /// code 1 if a change is missing, comes twice, or to whom it does not belong.
+    /// Measure live queries: from an insert to its subscribers, slow ones among them, what writers pay, making
+    /// subscriptions, idle connections, those that come and go, first rows. Exit code 1 if a change is missing, comes twice,
+    /// or to whom it does not belong, or connections stay behind.
     Live(LiveArgs),
 }
 

@@ -159,29 +159,48 @@ impl Caller {
         rows.into_iter().map(in_order).collect()
     }
 
+    /// What a path says, as JSON.
+    ///
+    /// # Errors
+    /// No answer, or an error of the server.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.server.url);
+        self.answer(self.server.http.get(&url), &url, path).await
+    }
+
     async fn run_once(&self, sql: &str, params: &[Value]) -> Result<Vec<Value>, Failure> {
         let url = format!("{}/api/sql", self.server.url);
-        let no_answer = |source| Failure::NoAnswer { url: url.clone(), source };
         let mut body = json!({"sql": sql});
         if !params.is_empty() {
             body["params"] = json!(params);
         }
-        let request = self.server.http.post(&url).json(&body).headers(self.headers()?);
-        let response = request.send().await.map_err(no_answer)?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await.map_err(no_answer)?;
-        let mut answer: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::Malformed {
-            asked: shorten(sql),
-            problem: format!("status {status}, {error}"),
-        })?;
-        if status != 200 {
-            let text = |member: &str| answer["error"][member].as_str().unwrap_or_default().to_owned();
-            return Err(Failure::Refused { status, code: text("code"), message: text("message"), asked: shorten(sql) });
-        }
+        let mut answer = self.answer(self.server.http.post(&url).json(&body), &url, sql).await?;
         match answer["results"].take() {
             Value::Array(results) => Ok(results),
             _ => Err(Failure::Malformed { asked: shorten(sql), problem: "no results".to_owned() }),
         }
+    }
+
+    /// The body of an answer that is no error. What is asked is named in failures.
+    async fn answer(&self, request: reqwest::RequestBuilder, url: &str, asked: &str) -> Result<Value, Failure> {
+        let no_answer = |source| Failure::NoAnswer { url: url.to_owned(), source };
+        let response = request.headers(self.headers()?).send().await.map_err(no_answer)?;
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(no_answer)?;
+        let answer: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::Malformed {
+            asked: shorten(asked),
+            problem: format!("status {status}, {error}"),
+        })?;
+        if status != 200 {
+            let text = |member: &str| answer["error"][member].as_str().unwrap_or_default().to_owned();
+            return Err(Failure::Refused {
+                status,
+                code: text("code"),
+                message: text("message"),
+                asked: shorten(asked),
+            });
+        }
+        Ok(answer)
     }
 }
 

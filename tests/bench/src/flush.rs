@@ -55,8 +55,3 @@ async fn all(mut bench: Bench<'_>, report: &mut Report) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// How many times as much.
-fn ratio(one: f64, other: f64) -> f64 {
-    one / other.max(1e-9)
-}

@@ -1,9 +1,13 @@
-//! `live`: measures live queries of a server, by URL: how long a change takes to its subscribers, how many
-//! subscriptions can be made, what they cost in memory, and how long their first rows take.
+//! `live`: measures live queries of a server, by URL: how long a change takes to its subscribers, what writers pay for it,
+//! how many subscriptions can be made, what they cost in memory and leave behind, and how long their first rows take.
 //!
-//! Every change that is due has to come, once and to whom it belongs: a run in which one is missing is a failure.
+//! Every change that is due has to come, once and to whom it belongs: a run in which one is missing is a failure. So is
+//! one in which the server counts more connections or subscriptions after a scenario than before it.
 
 mod args;
+mod counts;
+mod inserts;
+mod readers;
 mod report;
 mod scenario;
 mod socket;
@@ -16,6 +20,7 @@ use crate::run::{on_stage, say_done};
 pub(crate) use args::LiveArgs;
 pub(crate) use report::Report;
 
+use counts::Counts;
 use scenario::Scenario;
 
 /// What a scenario works with.
@@ -40,6 +45,8 @@ pub(crate) async fn run(args: &LiveArgs) -> Result<Report, Failure> {
 }
 
 async fn all(mut bench: Bench<'_>, report: &mut Report) -> Result<(), Failure> {
+    let admin = bench.stage.admin().clone();
+    let counts = Counts::read(&admin).await?;
     for scenario in Scenario::ALL {
         if !bench.args.scenarios.contains(&scenario) {
             continue;
@@ -47,10 +54,15 @@ async fn all(mut bench: Bench<'_>, report: &mut Report) -> Result<(), Failure> {
         match scenario {
             Scenario::Latency => report.latency = Some(scenario::latency::measure(&mut bench).await?),
             Scenario::FanOut => report.fan_out = Some(scenario::fan_out::measure(&mut bench).await?),
+            Scenario::Slow => report.slow = Some(scenario::slow::measure(&mut bench).await?),
+            Scenario::Writers => report.writers = Some(scenario::writers::measure(&mut bench).await?),
             Scenario::Subscribe => report.subscribe = Some(scenario::subscribe::measure(&mut bench).await?),
             Scenario::Idle => report.idle = Some(scenario::idle::measure(&mut bench).await?),
+            Scenario::Churn => report.churn = Some(scenario::churn::measure(&mut bench).await?),
             Scenario::InitialRows => report.initial_rows = scenario::initial_rows::measure(&mut bench).await?,
         }
+        // The next one is not to measure how this one's connections end.
+        counts.settle(&admin).await?;
         say_done(scenario.name());
     }
     Ok(())

@@ -15,6 +15,7 @@ pub(crate) mod latency;
 pub(crate) mod meter;
 pub(crate) mod pace;
 pub(crate) mod process;
+pub(crate) mod ratio;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod scenario;

@@ -11,11 +11,8 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::run::connection::Head;
 use crate::run::report::per_second;
-use crate::run::stage::{FILLERS, Place, Stage};
+use crate::run::stage::{BY_HAND, FILLERS, Place, Stage};
 use crate::run::target::Target;
-
-/// No time and no number of rows makes the server flush it.
-const BY_HAND: &str = "WITH (flush_interval = 'off', flush_rows = '1000000000000')";
 
 /// A user table of the columns of `run`.
 #[derive(Debug)]

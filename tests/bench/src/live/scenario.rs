@@ -1,13 +1,17 @@
 //! What can be measured; a file each.
 
+pub(crate) mod churn;
 pub(crate) mod fan_out;
 pub(crate) mod idle;
 pub(crate) mod initial_rows;
 pub(crate) mod latency;
+pub(crate) mod slow;
 pub(crate) mod subscribe;
+pub(crate) mod writers;
 
 use clap::ValueEnum;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
 
 use crate::caller::Caller;
 use crate::failure::Failure;
@@ -25,25 +29,43 @@ pub(crate) enum Scenario {
     Latency,
     /// One user's inserts to many equal subscriptions.
     FanOut,
+    /// Subscribers who read among others who do not.
+    Slow,
+    /// Single-row inserts without and with subscribers, with and without a change log.
+    Writers,
     /// Many subscriptions are made.
     Subscribe,
     /// Connections with a subscription each that are told nothing: the server's memory.
     Idle,
+    /// Connections that come, subscribe and go.
+    Churn,
     /// The rows that a subscription begins with.
     InitialRows,
 }
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Latency, Self::FanOut, Self::Subscribe, Self::Idle, Self::InitialRows];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Latency,
+        Self::FanOut,
+        Self::Slow,
+        Self::Writers,
+        Self::Subscribe,
+        Self::Idle,
+        Self::Churn,
+        Self::InitialRows,
+    ];
 
     /// Its name on the command line and in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Latency => "latency",
             Self::FanOut => "fan-out",
+            Self::Slow => "slow",
+            Self::Writers => "writers",
             Self::Subscribe => "subscribe",
             Self::Idle => "idle",
+            Self::Churn => "churn",
             Self::InitialRows => "initial-rows",
         }
     }
@@ -53,6 +75,15 @@ impl Scenario {
 async fn open_all(address: &Address, callers: &[Caller]) -> Result<Vec<Socket>, Failure> {
     let open = |caller: Caller| async move { Socket::open(address, &caller).await };
     stream::iter(callers.iter().cloned()).map(open).buffered(OPENERS).try_collect().await
+}
+
+/// The same with a subscription on each.
+async fn follow_all(address: &Address, callers: &[Caller], sql: &str) -> Result<Vec<Socket>, Failure> {
+    let mut sockets = open_all(address, callers).await?;
+    for socket in &mut sockets {
+        socket.follow(sql, json!({})).await?;
+    }
+    Ok(sockets)
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub(crate) struct Sample {
     pub(crate) figures: Figures,
     /// Right answers, those of the warm-up too.
     pub(crate) in_all: u64,
+    /// The number of the first operation behind the warm-up.
+    pub(crate) first: u64,
     /// The number after the last operation that was taken.
     pub(crate) next: u64,
 }
@@ -53,6 +55,16 @@ impl Meter {
     pub(crate) fn new(args: &MeasureArgs, address: Address) -> Self {
         let server = args.server_pid.map(Process::with_pid);
         Self { address, own: Process::own(), server, warm_up: args.warm_up }
+    }
+
+    /// The same without a warm-up: for what goes on where something else was measured.
+    pub(crate) fn warmed(&self) -> Self {
+        Self { warm_up: Duration::ZERO, ..self.clone() }
+    }
+
+    /// The server's resident memory; none where it is not known.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        self.server.as_ref().and_then(Process::usage).map(|usage| usage.rss_bytes)
     }
 
     /// Warms up, measures.
@@ -86,6 +98,6 @@ impl Meter {
 
         let figures = Figures::new(pace, &measured).with_client(before.0, after.0).with_server(before.1, after.1);
         let in_all = warm_up.tally.succeeded() + measured.tally.succeeded();
-        Ok(Sample { figures, in_all, next: measured.next })
+        Ok(Sample { figures, in_all, first: warm_up.next, next: measured.next })
     }
 }

@@ -82,7 +82,7 @@ pub(crate) trait Operation: Debug + Send + Sync {
 }
 
 /// A statement up to its parameters, as a request's body.
-fn statement(sql: &str) -> String {
+pub(crate) fn statement(sql: &str) -> String {
     format!("{{\"sql\":{},\"params\":[", serde_json::Value::from(sql))
 }
 

@@ -18,6 +18,9 @@ const BATCH: usize = 500;
 /// Such statements at the same time.
 pub(crate) const FILLERS: usize = 8;
 
+/// Of CREATE TABLE: no time and no number of rows makes the server flush it.
+pub(crate) const BY_HAND: &str = "WITH (flush_interval = 'off', flush_rows = '1000000000000')";
+
 /// Where tables are made.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -101,6 +104,11 @@ impl Stage {
             self.made.push(name);
         }
         Ok(called)
+    }
+
+    /// Who makes tables.
+    pub(crate) fn admin(&self) -> &Caller {
+        &self.admin
     }
 
     /// Who made it, and what it is called by him.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::flush::Bench;
 use crate::flush::table::{Table, same};
-use crate::flush::{Bench, ratio};
 use crate::run::meter::Series;
 use crate::run::pace::Pace;
+use crate::run::ratio::ratio;
 use crate::run::report::Figures;
 use crate::run::scenario::PointRead;
 use crate::run::target::Target;

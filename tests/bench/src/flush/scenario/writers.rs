@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::flush::Bench;
 use crate::flush::table::{Moved, Table};
-use crate::flush::{Bench, ratio};
 use crate::run::meter::{Sample, Series};
 use crate::run::pace::Pace;
+use crate::run::ratio::{median, ratio};
 use crate::run::report::Figures;
 use crate::run::scenario::Insert;
 use crate::run::target::Target;
@@ -105,23 +106,5 @@ impl State<'_, '_> {
     fn wrote(&mut self, sample: &Sample) {
         self.next = sample.next;
         self.written += sample.in_all;
-    }
-}
-
-/// The one in the middle; of two, the larger.
-fn median(mut numbers: Vec<f64>) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_round_that_stands_out_does_not_decide() {
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![2.0, 1.0]), Some(2.0));
-        assert_eq!(median(Vec::new()), None);
     }
 }
