@@ -320,7 +320,7 @@ proptest! {
         close.write(&mut bytes);
         let mut expected: Vec<Came> = messages.iter().map(|(text, _)| Came::Text(text.clone())).collect();
         expected.push(Came::Close(code));
-        let last_ping = frames().filter(|frame| frame.first == 0x89).next_back().map(|frame| frame.payload.clone());
+        let last_ping = frames().rfind(|frame| frame.first == 0x89).map(|frame| frame.payload.clone());
         prop_assert_eq!(read(cut(&bytes, &places)), (expected.clone(), last_ping.clone()));
         // One byte at a time, and all at once.
         prop_assert_eq!(read(bytes.iter().map(|byte| vec![*byte]).collect()), (expected.clone(), last_ping.clone()));
