@@ -1,8 +1,10 @@
 //! `kalamdb-bench run`: every scenario on every target with a handful of operations, what it leaves behind,
-//! and what it says when a server fails it. `kalamdb-bench flush` is in `flush`, `kalamdb-bench live` in `live`.
+//! and what it says when a server fails it. `kalamdb-bench flush` is in `flush`, `kalamdb-bench live` in `live`,
+//! `kalamdb-bench scenarios` in `scenarios`.
 
 mod flush;
 mod live;
+mod scenarios;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

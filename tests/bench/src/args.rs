@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::flush::FlushArgs;
 use crate::live::LiveArgs;
 use crate::run::RunArgs;
+use crate::scenarios::ScenariosArgs;
 
 /// Loads data into a running KalamDB server and verifies it, or measures the server.
 #[derive(Debug, Parser)]
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// subscriptions, idle connections, those that come and go, first rows. Exit code 1 if a change is missing, comes twice,
     /// or to whom it does not belong, or connections stay behind.
     Live(LiveArgs),
+    /// Measure statements of one kind after the other: definitions of tables, inserts, queries, updates, deletes, many
+    /// clients. Exit code 1 if any answer was wrong or an error, 2 for a scenario that does not exist.
+    Scenarios(ScenariosArgs),
 }
 
 /// Where the server is, and how to get in.

@@ -7,8 +7,8 @@
 mod args;
 mod query;
 mod report;
-mod scenario;
-mod table;
+pub(crate) mod scenario;
+pub(crate) mod table;
 
 use crate::failure::Failure;
 use crate::run::meter::Meter;
@@ -22,7 +22,7 @@ use scenario::Scenario;
 
 /// What a scenario works with.
 #[derive(Debug)]
-struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     args: &'a FlushArgs,
     stage: &'a mut Stage,
     meter: &'a Meter,

@@ -1,5 +1,6 @@
 //! `kalamdb-bench`: puts real data into a running server through its SQL interface and checks that every
-//! user reads back exactly its own rows (`load`); measures a server (`run`), what its flushes cost (`flush`), and its live queries (`live`).
+//! user reads back exactly its own rows (`load`); measures a server (`run`), what its flushes cost (`flush`), its live queries (`live`), and one kind of
+//! statement after the other (`scenarios`).
 //!
 //! It knows the server by URL only.
 
@@ -10,6 +11,7 @@ mod flush;
 mod live;
 mod load;
 mod run;
+mod scenarios;
 
 use std::io::Write;
 use std::path::Path;
@@ -27,6 +29,11 @@ fn main() -> ExitCode {
         Command::Run(args) => measure(&args.measure, run::run(&args)),
         Command::Flush(args) => measure(&args.measure, flush::run(&args)),
         Command::Live(args) => measure(&args.measure, live::run(&args)),
+        Command::Scenarios(args) if args.list => {
+            say(&scenarios::list());
+            Ok(true)
+        }
+        Command::Scenarios(args) => measure(&args.measure, scenarios::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

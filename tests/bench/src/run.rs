@@ -5,7 +5,7 @@
 //! failure. `/health` is measured first, with each number in flight: what it reaches is what the door and
 //! this program allow, so every other rate is also told as a share of it.
 //!
-//! Its stage, its lanes and its figures are `flush`'s too.
+//! Its stage, its lanes and its figures are those of `flush`, `live` and `scenarios` too.
 
 pub(crate) mod answer;
 mod args;
@@ -15,6 +15,7 @@ pub(crate) mod latency;
 pub(crate) mod meter;
 pub(crate) mod pace;
 pub(crate) mod process;
+pub(crate) mod query;
 pub(crate) mod ratio;
 pub(crate) mod report;
 pub(crate) mod rows;
@@ -44,9 +45,29 @@ use scenario::{Health, Insert, Mixed, Operation, PointRead, Scenario, rate_offer
 use stage::{Place, Stage};
 
 /// What is there without any SQL.
-const HEALTH: &str = "/health";
+pub(crate) const HEALTH: &str = "/health";
 /// How long saturation is looked for where the run does not measure it anyway.
 const CALIBRATION: Duration = Duration::from_secs(3);
+
+/// A server that answers.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) address: Address,
+    pub(crate) server: Server,
+    pub(crate) about: About,
+}
+
+/// Asks the server for its health.
+///
+/// # Errors
+/// A server that cannot be asked at all.
+pub(crate) async fn begin(args: &MeasureArgs) -> Result<Begun, Failure> {
+    let address = Address::parse(&args.server.url)?;
+    let server = Server::new(&args.server)?;
+    let health = Head::get(&address, HEALTH)?;
+    let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
+    Ok(Begun { address, server, about: About::new(args, &answer.body) })
+}
 
 /// Sets the stage, has `measure` fill a report, and clears the stage. What was measured before a failure is in the
 /// report; why it could not be finished comes beside it.
@@ -58,13 +79,10 @@ pub(crate) async fn on_stage<R>(
     report: impl FnOnce(About) -> R,
     measure: impl AsyncFnOnce(&mut Stage, &Meter, &mut R) -> Result<(), Failure>,
 ) -> Result<(R, Option<String>), Failure> {
-    let address = Address::parse(&args.server.url)?;
-    let server = Server::new(&args.server)?;
-    let health = Head::get(&address, HEALTH)?;
-    let answer = Connection::open(&address).await?.exchange(&health, bytes::Bytes::new()).await?;
+    let Begun { address, server, about } = begin(args).await?;
     let mut stage = Stage::set(server, address.clone(), &args.namespace).await?;
     let meter = Meter::new(args, address);
-    let mut report = report(About::new(args, &answer.body));
+    let mut report = report(about);
     let mut outcome = measure(&mut stage, &meter, &mut report).await;
     if !args.keep {
         outcome = outcome.and(stage.clear().await);

@@ -45,7 +45,7 @@ impl Scenario {
 
 /// One user's rows with ids below `rows` in so many segments, each of which spans all the keys: the ids of one lie
 /// between those of the others, so that bounds tell no segment from another.
-async fn interleave(table: &Table, rows: u64, segments: usize) -> Result<(), Failure> {
+pub(crate) async fn interleave(table: &Table, rows: u64, segments: usize) -> Result<(), Failure> {
     for ids in interleaved(rows, segments) {
         let count = table.insert(ids).await?.rows;
         table.flush_all(count, 1).await?;

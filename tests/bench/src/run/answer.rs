@@ -24,19 +24,28 @@ pub(crate) fn parse(body: &[u8]) -> Option<Value> {
 
 /// The only row of the only result.
 pub(crate) fn only_row(body: &[u8]) -> Option<Value> {
+    let mut rows = only_rows(body)?;
+    rows.as_array_mut().filter(|rows| rows.len() == 1)?.pop()
+}
+
+/// The rows of the only result.
+pub(crate) fn only_rows(body: &[u8]) -> Option<Value> {
     let mut json = parse(body)?;
     let results = json["results"].as_array_mut().filter(|results| results.len() == 1)?;
-    let rows = results[0]["rows"].as_array_mut().filter(|rows| rows.len() == 1)?;
-    rows.pop()
+    Some(results[0]["rows"].take()).filter(Value::is_array)
+}
+
+/// Whether the only statement is done, with so many rows changed.
+pub(crate) fn changed_rows(body: &[u8], count: u64) -> bool {
+    parse(body).is_some_and(|json| {
+        json["results"].as_array().is_some_and(|results| results.len() == 1 && results[0]["row_count"] == count)
+    })
 }
 
 /// Whether the only statement changed exactly one row.
 pub(crate) fn changed_one_row(body: &[u8]) -> bool {
     let by_bytes = [&br#""row_count":1,"#[..], br#""row_count":1}"#].iter().any(|wanted| contains(body, wanted));
-    by_bytes
-        || parse(body).is_some_and(|json| {
-            json["results"].as_array().is_some_and(|results| results.len() == 1 && results[0]["row_count"] == 1)
-        })
+    by_bytes || changed_rows(body, 1)
 }
 
 /// The code under which an answer that is no success is counted.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 
-use super::connection::{Address, Connection, Head};
+use super::connection::{Address, Answer, Broken, Connection, Head};
 use super::pace::{Due, Pace, Schedule};
 use super::scenario::Operation;
 pub(crate) use tally::Tally;
@@ -45,6 +45,8 @@ pub(crate) struct Part {
 pub(crate) struct Measured {
     /// From the first request to the last answer.
     pub(crate) took: Duration,
+    /// The same without what each lane spent on requests that are not timed.
+    pub(crate) timed: Duration,
     pub(crate) tally: Tally,
     /// The number after the last operation that was taken.
     pub(crate) next: u64,
@@ -130,7 +132,9 @@ impl Lanes {
             Pace::Closed => 0,
             Pace::Open { .. } => count - tally.operations(),
         };
-        Ok(Measured { took, tally, next: part.first + shared.taken.load(Ordering::Relaxed).min(count) })
+        let lanes = u32::try_from(self.connections.len()).unwrap_or(u32::MAX).max(1);
+        let timed = took.saturating_sub(tally.aside / lanes);
+        Ok(Measured { took, timed, tally, next: part.first + shared.taken.load(Ordering::Relaxed).min(count) })
     }
 }
 
@@ -168,24 +172,21 @@ impl Shared {
 }
 
 async fn lane(mut connection: Connection, shared: Arc<Shared>) -> (Connection, Tally) {
-    let Part { operation, heads, .. } = &shared.part;
     let mut tally = Tally::default();
     let mut unanswered = 0;
     while let Some((number, due)) = shared.next().await {
-        let ask = operation.ask(number);
-        let Some(head) = heads.get(ask.caller) else {
-            tally.broken(&format!("operation {number} has no caller {}", ask.caller));
-            continue;
-        };
         let sent = Instant::now();
-        let outcome = connection.exchange(head, ask.body).await;
-        let answered = Instant::now();
-        match outcome {
-            Ok(answer) if answer.status == 200 && operation.is_right(number, &answer.body) => {
-                tally.right(due, sent, answered);
+        match operate(&mut connection, &shared.part, number).await {
+            // As if it had begun later by what is not timed.
+            Ok(aside) => {
+                tally.right(due + aside, sent + aside, Instant::now());
+                tally.aside += aside;
             }
-            Ok(answer) => tally.wrong(&answer),
-            Err(broken) => {
+            Err(Trouble::Wrong(answer)) => tally.wrong(&answer),
+            Err(Trouble::NoCaller(caller)) => {
+                tally.broken(&format!("operation {number} has no caller {caller}"));
+            }
+            Err(Trouble::Broken(broken)) => {
                 tally.broken(&broken.to_string());
                 unanswered += 1;
                 if unanswered == PATIENCE {
@@ -198,6 +199,31 @@ async fn lane(mut connection: Connection, shared: Arc<Shared>) -> (Connection, T
         unanswered = 0;
     }
     (connection, tally)
+}
+
+/// Why an operation did not end well.
+enum Trouble {
+    Wrong(Answer),
+    NoCaller(usize),
+    Broken(Broken),
+}
+
+/// Sends the requests of one operation; gives what those took that are not timed.
+async fn operate(connection: &mut Connection, part: &Part, number: u64) -> Result<Duration, Trouble> {
+    let Part { operation, heads, .. } = part;
+    let steps = operation.steps();
+    let mut aside = Duration::ZERO;
+    for number in (0..steps).map(|step| number * steps + step) {
+        let began = (!operation.is_timed(number)).then(Instant::now);
+        let ask = operation.ask(number);
+        let head = heads.get(ask.caller).ok_or(Trouble::NoCaller(ask.caller))?;
+        let answer = connection.exchange(head, ask.body).await.map_err(Trouble::Broken)?;
+        if answer.status != 200 || !operation.is_right(number, &answer.body) {
+            return Err(Trouble::Wrong(answer));
+        }
+        aside += began.map_or(Duration::ZERO, |began| began.elapsed());
+    }
+    Ok(aside)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     pub(crate) not_begun: u64,
     pub(crate) seconds: f64,
-    /// Successes a second.
+    /// Successes a second, without the time of requests that are not timed.
     pub(crate) rate: f64,
     pub(crate) latency_ms: Option<Summary>,
     /// From the moment a request was sent: in an open loop what is left without the wait for a lane.
@@ -78,7 +78,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn new(pace: Pace, measured: &Measured) -> Self {
-        let Measured { took, tally, .. } = measured;
+        let Measured { took, timed, tally, .. } = measured;
         let (kind, offered_rate) = match pace {
             Pace::Closed => (Loop::Closed, None),
             Pace::Open { rate } => (Loop::Open, Some(rate)),
@@ -90,7 +90,7 @@ impl Figures {
             failed: tally.failed(),
             not_begun: tally.not_begun,
             seconds: took.as_secs_f64(),
-            rate: per_second(tally.succeeded(), *took),
+            rate: per_second(tally.succeeded(), *timed),
             latency_ms: tally.latency.summary(),
             response_ms: tally.response.summary(),
             errors: tally.errors.clone(),
@@ -142,7 +142,7 @@ impl Figures {
             tally.errors.insert("OVERLOADED".into(), refused);
             tally.example = Some("status 503: x".into());
         }
-        Self::new(pace, &Measured { took: Duration::from_secs(2), tally, next: 0 })
+        Self::new(pace, &Measured { took: Duration::from_secs(2), timed: Duration::from_secs(2), tally, next: 0 })
     }
 }
 

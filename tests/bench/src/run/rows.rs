@@ -5,9 +5,23 @@ use std::fmt::Write;
 /// The columns, as DDL.
 pub(crate) const COLUMNS: &str = "id BIGINT PRIMARY KEY, body TEXT NOT NULL, n BIGINT NOT NULL";
 
+/// Their names.
+pub(crate) const NAMES: [&str; 3] = ["id", "body", "n"];
+
 /// An INSERT of one row.
 pub(crate) fn insert(table: &str) -> String {
-    format!("INSERT INTO {table} (id, body, n) VALUES ($1, $2, $3)")
+    insert_of(table, &NAMES, 1)
+}
+
+/// An INSERT of so many rows of these columns, with numbered parameters.
+pub(crate) fn insert_of(table: &str, columns: &[&str], rows: usize) -> String {
+    let group = |row: usize| {
+        let numbers: Vec<String> =
+            (1..=columns.len()).map(|column| format!("${}", row * columns.len() + column)).collect();
+        format!("({})", numbers.join(", "))
+    };
+    let groups: Vec<String> = (0..rows).map(group).collect();
+    format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), groups.join(", "))
 }
 
 /// Bits without order, the same for the same number (the finaliser of `SplitMix64`).
@@ -41,6 +55,12 @@ pub(crate) fn write_params(out: &mut String, id: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_numbered_row_by_row() {
+        assert_eq!(insert("t"), "INSERT INTO t (id, body, n) VALUES ($1, $2, $3)");
+        assert_eq!(insert_of("t", &["a", "b"], 2), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)");
+    }
 
     #[test]
     fn rows_differ_and_repeat() {

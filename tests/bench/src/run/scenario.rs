@@ -79,6 +79,18 @@ pub(crate) trait Operation: Debug + Send + Sync {
 
     /// Whether this answer of status 200 is what that request has to bring.
     fn is_right(&self, number: u64, answer: &[u8]) -> bool;
+
+    /// How many requests make one operation. They go over the same connection one after the other, until one fails; those of
+    /// operation `n` have the numbers from `n * steps` on.
+    fn steps(&self) -> u64 {
+        1
+    }
+
+    /// Whether the time of the request with this number counts. What only makes something for the next request to work on
+    /// does not.
+    fn is_timed(&self, _number: u64) -> bool {
+        true
+    }
 }
 
 /// A statement up to its parameters, as a request's body.

@@ -87,13 +87,26 @@ impl Stage {
     /// # Errors
     /// What the server says.
     pub(crate) async fn make_with(&mut self, place: &Place, purpose: &str, options: &str) -> Result<String, Failure> {
+        self.make_of(place, purpose, rows::COLUMNS, options).await
+    }
+
+    /// The same with columns of its own.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(crate) async fn make_of(
+        &mut self,
+        place: &Place,
+        purpose: &str,
+        columns: &str,
+        options: &str,
+    ) -> Result<String, Failure> {
         let name = name(place, purpose);
         let (namespace, kind) = (&self.namespace, place.target.kind());
         self.admin
             .run(
                 &format!(
-                    "DROP TABLE IF EXISTS {namespace}.{name}; CREATE {kind} TABLE {namespace}.{name} ({}) {options}",
-                    rows::COLUMNS
+                    "DROP TABLE IF EXISTS {namespace}.{name}; CREATE {kind} TABLE {namespace}.{name} ({columns}) {options}"
                 ),
                 &[],
             )
@@ -136,6 +149,22 @@ impl Stage {
         Ok(of_each.iter().map(|ids| ids.len() as u64).sum())
     }
 
+    /// The namespace that tables are made in.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Drops the namespace with all that is in it, whoever made that; not a namespace that was there before.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(crate) async fn raze(self) -> Result<(), Failure> {
+        if !self.own_namespace {
+            return self.clear().await;
+        }
+        self.admin.run(&format!("DROP NAMESPACE {} CASCADE", self.namespace), &[]).await.map(drop)
+    }
+
     /// Drops what was made; the namespace too, unless it was there before.
     ///
     /// # Errors
@@ -161,18 +190,36 @@ fn name(place: &Place, purpose: &str) -> String {
 }
 
 async fn insert(caller: &Caller, table: &str, ids: &[u64]) -> Result<(), Failure> {
-    let groups: Vec<String> =
-        (0..ids.len()).map(|row| format!("(${}, ${}, ${})", row * 3 + 1, row * 3 + 2, row * 3 + 3)).collect();
-    let sql = format!("INSERT INTO {table} (id, body, n) VALUES {}", groups.join(", "));
-    let params: Vec<Value> =
-        ids.iter().flat_map(|id| [json!(id), json!(rows::body(*id)), json!(rows::number(*id))]).collect();
+    let values = |id: &u64| vec![json!(id), json!(rows::body(*id)), json!(rows::number(*id))];
+    insert_batch(caller, table, &rows::NAMES, &ids.iter().map(values).collect::<Vec<_>>()).await
+}
+
+/// Puts rows of any columns in, one batch after the other.
+///
+/// # Errors
+/// What the server says; a statement that inserts fewer rows than it was given.
+pub(crate) async fn insert_rows(
+    caller: &Caller,
+    table: &str,
+    columns: &[&str],
+    rows: &[Vec<Value>],
+) -> Result<(), Failure> {
+    for batch in rows.chunks(BATCH) {
+        insert_batch(caller, table, columns, batch).await?;
+    }
+    Ok(())
+}
+
+async fn insert_batch(caller: &Caller, table: &str, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), Failure> {
+    let sql = rows::insert_of(table, columns, rows.len());
+    let params: Vec<Value> = rows.iter().flatten().cloned().collect();
     let results = caller.run(&sql, &params).await?;
     let inserted = results.last().and_then(|result| result["row_count"].as_u64());
-    if inserted == Some(ids.len() as u64) {
+    if inserted == Some(rows.len() as u64) {
         return Ok(());
     }
     Err(Failure::Malformed {
-        asked: format!("an INSERT of {} rows into {table}", ids.len()),
+        asked: format!("an INSERT of {} rows into {table}", rows.len()),
         problem: format!("its row_count is {inserted:?}"),
     })
 }

@@ -37,7 +37,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<AggregateReport, Fa
 }
 
 /// Looks at every value of every row.
-fn statement(table: &str) -> String {
+pub(crate) fn statement(table: &str) -> String {
     format!(
         "SELECT count(*) AS how_many, sum(n) AS sum_n, min(n) AS min_n, max(n) AS max_n, count(DISTINCT n) AS numbers, \
          min(id) AS min_id, max(id) AS max_id, min(body) AS min_body, max(body) AS max_body FROM {table}"
@@ -45,7 +45,7 @@ fn statement(table: &str) -> String {
 }
 
 /// Its only row.
-fn expected(rows: u64) -> Value {
+pub(crate) fn expected(rows: u64) -> Value {
     let numbers = || (0..rows).map(rows::number);
     let bodies = || (0..rows).map(rows::body);
     json!({

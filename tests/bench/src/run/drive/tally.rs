@@ -1,7 +1,7 @@
 //! What became of a part's operations.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::run::answer;
 use crate::run::connection::Answer;
@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) errors: BTreeMap<String, u64>,
     /// The first of those, in words.
     pub(crate) example: Option<String>,
+    /// What requests of right operations took that are not timed, of all lanes together.
+    pub(crate) aside: Duration,
     /// Operations that were due and never sent because every lane had given up.
     pub(crate) not_begun: u64,
 }
@@ -54,6 +56,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.latency.add(&other.latency);
         self.response.add(&other.response);
+        self.aside += other.aside;
         self.not_begun += other.not_begun;
         self.add_failures(other);
     }
@@ -86,8 +89,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

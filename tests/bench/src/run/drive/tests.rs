@@ -195,3 +195,46 @@ async fn a_stop_ends_an_open_loop_with_what_was_due() {
     assert!(latency.at_least(Duration::from_millis(149)) >= 15, "those that were due in the stall felt it");
     assert_eq!(lanes.run(&Part { first: measured.next, count: 3, ..part }).await.unwrap().tally.succeeded(), 3);
 }
+
+/// Three requests each, of which only the second is timed.
+#[derive(Debug)]
+struct ThreeEchoes;
+
+impl Operation for ThreeEchoes {
+    fn ask(&self, number: u64) -> Ask {
+        Echo.ask(number)
+    }
+
+    fn is_right(&self, number: u64, answer: &[u8]) -> bool {
+        Echo.is_right(number, answer)
+    }
+
+    fn steps(&self) -> u64 {
+        3
+    }
+
+    fn is_timed(&self, number: u64) -> bool {
+        number % 3 == 1
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_timed_is_in_neither_latency_nor_rate() {
+    let stall = Duration::from_millis(250);
+    // The third request of the first operation; the second one's first is wrong, which ends it.
+    let manners = [Manner::Good, Manner::Good, Manner::Stalls(stall), Manner::Lies];
+    let server = FakeServer::start(&manners).await;
+    let head = Head::post(&server.address, "/", hyper::HeaderMap::new()).unwrap();
+    let operation = Arc::new(ThreeEchoes);
+    let part = Part { operation, heads: [head].into(), first: 1000, count: 4, cap: None, pace: Pace::Closed };
+    let mut lanes = Lanes::open(&server.address, 1).await.unwrap();
+    let measured = lanes.run(&part).await.unwrap();
+    assert_eq!((measured.tally.succeeded(), measured.tally.failed(), measured.next), (3, 1, 1004));
+    let asked: Vec<u64> = [3000..3003, 3003..3004, 3006..3012].into_iter().flatten().collect();
+    assert_eq!(*server.asked.lock().unwrap(), asked);
+    // The stall is in what the part took, and in none of the times that count.
+    assert!(measured.tally.aside >= stall && measured.took >= stall, "{measured:?}");
+    assert_eq!(measured.timed, measured.took.checked_sub(measured.tally.aside).unwrap());
+    let slowest = Duration::from_secs_f64(measured.tally.latency.summary().unwrap().max / 1000.0);
+    assert!(slowest <= measured.timed + Duration::from_millis(1), "{measured:?}");
+}

@@ -8,15 +8,16 @@ use super::{Figures, Loop, PartReport, Report, Told, Used};
 const BUSY: f64 = 0.9;
 
 /// The names of the columns of [`row`]; the second is what tells parts of a scenario apart.
-pub(crate) fn head(second: &str) -> String {
+fn head(second: &str, width: usize) -> String {
     format!(
-        "{:<14} {second:<8} {:>6} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}\n",
+        "{:<width$} {second:<8} {:>6} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}\n",
         "scenario",
         "flight",
         "answers",
         "seconds",
         "rate/s",
         "/health",
+        "mean ms",
         "p50 ms",
         "p95 ms",
         "p99 ms",
@@ -53,12 +54,15 @@ impl Line<'_> {
 
 /// In a column that has no value.
 const NONE: &str = "-";
+/// Characters of the first column at least, so that tables of different runs are alike.
+const NARROWEST: usize = 14;
 
 /// The table with what to know about its numbers.
 pub(crate) fn table(second: &str, lines: &[Line<'_>], threads: usize) -> String {
-    let mut text = head(second);
+    let width = lines.iter().map(|line| line.scenario.len()).fold(NARROWEST, usize::max);
+    let mut text = head(second, width);
     for line in lines {
-        text.push_str(&row(line));
+        text.push_str(&row(line, width));
         text.push('\n');
     }
     text.push_str(
@@ -134,15 +138,17 @@ impl PartReport {
     }
 }
 
-fn row(line: &Line<'_>) -> String {
+fn row(line: &Line<'_>, width: usize) -> String {
     let milliseconds: Vec<String> = match line.figures.latency_ms {
-        Some(summary) => [summary.p50, summary.p95, summary.p99, summary.max].map(|ms| format!("{ms:.3}")).into(),
-        None => vec![NONE.to_owned(); 4],
+        Some(summary) => {
+            [summary.mean, summary.p50, summary.p95, summary.p99, summary.max].map(|ms| format!("{ms:.3}")).into()
+        }
+        None => vec![NONE.to_owned(); 5],
     };
     let percent = |share: Option<f64>| share.map_or(NONE.to_owned(), |share| format!("{:.0}%", share * 100.0));
     let cpu = |used: Option<Used>| percent(used.map(|used| used.cpu_share));
     format!(
-        "{:<14} {:<8} {:>6} {:>9} {:>8.2} {:>9.0} {:>8} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
+        "{:<width$} {:<8} {:>6} {:>9} {:>8.2} {:>9.0} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
         line.scenario,
         line.second,
         line.in_flight,
@@ -154,6 +160,7 @@ fn row(line: &Line<'_>) -> String {
         milliseconds[1],
         milliseconds[2],
         milliseconds[3],
+        milliseconds[4],
         cpu(line.figures.client),
         cpu(line.figures.server),
         line.figures.failed + line.figures.not_begun,
