@@ -72,7 +72,7 @@ impl Params {
         query: ast::Query,
         outputs: &[ColumnType],
     ) -> Result<LogicalPlan> {
-        let TypedPlan { plan, occurrences } = self.typed_plan(context, query, outputs, None)?;
+        let TypedPlan { plan, occurrences, .. } = self.typed_plan(context, query, outputs, None)?;
         if occurrences.is_empty() {
             return Ok(plan);
         }
@@ -89,10 +89,10 @@ impl Params {
         outputs: &[ColumnType],
         compiling: Option<&Compiling>,
     ) -> Result<TypedPlan> {
-        self.bind_limits(&mut query, compiling.is_some())?;
+        let unbounded = self.bind_limits(&mut query, compiling.is_some())?;
         let mut occurrences = self.renumber(&mut query)?;
         if occurrences.is_empty() {
-            return Ok(TypedPlan { plan: plan_query(context, query, Vec::new(), compiling)?, occurrences });
+            return Ok(TypedPlan { plan: plan_query(context, query, Vec::new(), compiling)?, occurrences, unbounded });
         }
         // What a count is meant for is known, as is what a bare output is.
         let mut meant: HashMap<usize, ColumnType> = HashMap::new();
@@ -122,7 +122,7 @@ impl Params {
         for (occurrence, settled) in occurrences.iter_mut().zip(settled) {
             occurrence.field = settled.or(occurrence.field.take());
         }
-        Ok(TypedPlan { plan, occurrences })
+        Ok(TypedPlan { plan, occurrences, unbounded })
     }
 
     fn json(&self, number: usize) -> &Json {
@@ -173,11 +173,11 @@ impl Params {
         value_to_scalar(&value, column_type)
     }
 
-    /// LIMIT and OFFSET take a whole number or null for none: they are bound in the syntax.
-    fn bind_limits(&self, query: &mut ast::Query, keep: bool) -> Result<()> {
-        let mut binder = LimitBinder { params: self, keep, error: None };
+    /// LIMIT and OFFSET take a whole number or null for none: they are bound in the syntax. Answers which were null.
+    fn bind_limits(&self, query: &mut ast::Query, keep: bool) -> Result<Vec<usize>> {
+        let mut binder = LimitBinder { params: self, keep, unbounded: Vec::new(), error: None };
         let _ = ast::VisitMut::visit(query, &mut binder);
-        binder.error.map_or(Ok(()), Err)
+        binder.error.map_or(Ok(binder.unbounded), Err)
     }
 
     /// Gives every occurrence a number of its own; answers which parameter each was.
@@ -196,6 +196,8 @@ pub(super) struct TypedPlan {
     pub(super) plan: LogicalPlan,
     /// By that number.
     pub(super) occurrences: Vec<Occurrence>,
+    /// Parameters that would have counted rows, and are NULL: no bound is in the plan for them.
+    pub(super) unbounded: Vec<usize>,
 }
 
 /// One place of a parameter in a text.
@@ -311,6 +313,8 @@ struct LimitBinder<'a> {
     params: &'a Params,
     /// Leaves them for the plan, where they are not NULL.
     keep: bool,
+    /// Those that are NULL.
+    unbounded: Vec<usize>,
     error: Option<Error>,
 }
 
@@ -320,7 +324,13 @@ impl LimitBinder<'_> {
         let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) = &expr else {
             return Some(expr);
         };
-        let bound = self.params.get(name).and_then(|(number, json)| count_in(number, json));
+        let bound = self.params.get(name).and_then(|(number, json)| {
+            let count = count_in(number, json)?;
+            if count.is_none() {
+                self.unbounded.push(number);
+            }
+            Ok(count)
+        });
         if let (true, Ok(Some(_))) = (self.keep, &bound) {
             let marked = ast::Value::Placeholder(format!("{LIMIT}{name}"));
             return Some(ast::Expr::value(marked));

@@ -14,10 +14,12 @@ use kalamdb_sql::Statement;
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::{BackendRegistry, IfMissing, Pin, PublishWatch, Snapshot, StoreError, catalog, location};
 use parking_lot::Mutex;
+use serde_json::Value as Json;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
+use super::params::Params;
 use super::parsed::{ParsedStatements, plans_nothing};
 use super::planning::session_state;
 use super::plans::PlanCache;
@@ -29,6 +31,8 @@ use crate::segments::{LOCAL_STORAGE, SegmentStores, segment_in};
 /// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
 /// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
 const STATEMENT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 << 20 };
+/// Deeper trees are planned with the stack that the threads for statements have.
+const LIGHT_DEPTH: usize = 20;
 /// How many statements that may take long to plan are planned at the same time.
 const HEAVY_PLANS: usize = 2;
 /// How long `/ready` waits for the backend.
@@ -289,10 +293,12 @@ impl Runtime {
     }
 
     /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.
-    pub(crate) fn is_light(&self, text: &str, namespace: &NamespaceId) -> bool {
+    pub(crate) fn is_light(&self, text: &str, params: &Arc<Vec<Json>>, namespace: &NamespaceId) -> bool {
         let Some(parsed) = self.parsed.peek(text) else { return false };
         match &parsed.statement {
-            Statement::Query(_) => self.plans.is_point(&parsed.text, namespace),
+            // Should its plan be gone by then it is made anew there: a small one.
+            Statement::Query(_) if parsed.depth <= LIGHT_DEPTH => Params::new(params, parsed.parameters)
+                .is_ok_and(|params| self.plans.is_point(&parsed.text, namespace, &params)),
             statement => plans_nothing(statement),
         }
     }

@@ -107,7 +107,9 @@ pub(super) enum Threads {
 impl Threads {
     /// What is light saves the way to other threads and back.
     pub(super) fn of(admission: &Admission, request: &SqlRequest) -> Self {
-        if request.size_in_memory() <= LIGHT_BYTES && admission.runtime.is_light(&request.sql, &request.namespace) {
+        if request.size_in_memory() <= LIGHT_BYTES
+            && admission.runtime.is_light(&request.sql, &request.params, &request.namespace)
+        {
             Self::Here
         } else {
             Self::Statements

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use kalamdb_commons::settings::QuerySettings;
-use kalamdb_commons::{NamespaceId, Result};
+use kalamdb_commons::{ErrorCode, NamespaceId, Result};
 use kalamdb_sql::{ColumnType, ast};
 use kalamdb_wire::{PlanCache as Outcome, PlanCacheOverview};
 use parking_lot::RwLock;
@@ -262,14 +262,11 @@ impl PlanCache {
         self.entries.iter().map(row).collect()
     }
 
-    /// Whether a text is known to be a lookup of one row, whatever its parameters.
-    pub(crate) fn is_point(&self, text: &Arc<str>, namespace: &NamespaceId) -> bool {
+    /// Whether a text is known to be a lookup of one row with parameters like these.
+    pub(crate) fn is_point(&self, text: &Arc<str>, namespace: &NamespaceId, params: &Params) -> bool {
         let key = PlanKey { text: Arc::clone(text), namespace: namespace.clone(), part: Part::Query };
-        let of = |variant: &Variant| matches!(variant, Variant::Compiled(template) if template.is_point());
-        self.entries.peek(&key).is_some_and(|kept| {
-            let variants = kept.entry.variants.read();
-            !variants.is_empty() && variants.iter().all(of)
-        })
+        let of = |variant: &Variant| matches!(variant, Variant::Compiled(template) if template.is_point() && template.fits(params));
+        self.entries.peek(&key).is_some_and(|kept| kept.entry.variants.read().iter().any(of))
     }
 
     /// The plan for a query, compiled where it has to be; none where there is none to be had.
@@ -298,7 +295,11 @@ impl PlanCache {
         if let Some(template) = entry.find(context, params).ok()? {
             return Some((template, self.hit(&entry)));
         }
-        let (variant, template) = match compiled() {
+        let made = match compiled() {
+            Ok(template) => template.make_ready(context).await.map(|()| template),
+            Err(error) => Err(error),
+        };
+        let (variant, template) = match made {
             Ok(template) => {
                 let template = Arc::new(template);
                 entry.compilations.fetch_add(1, Ordering::Relaxed);
@@ -306,6 +307,8 @@ impl PlanCache {
                 self.counters.misses.fetch_add(1, Ordering::Relaxed);
                 (Variant::Compiled(Arc::clone(&template)), Some((template, Outcome::Miss)))
             }
+            // The caller's mistake: of others' statements it says nothing.
+            Err(error) if !matches!(error.code, ErrorCode::Internal | ErrorCode::Unsupported) => return None,
             Err(error) => {
                 let detail = error.detail.as_deref().unwrap_or_default();
                 tracing::debug!(code = %error.code, detail, "a statement is not compiled for all callers");

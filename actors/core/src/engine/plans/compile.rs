@@ -17,7 +17,7 @@ use super::super::errors::from_datafusion;
 use super::super::params::{Occurrence, Params, TypedPlan};
 use super::limit::open_limits;
 use super::point::PointRead;
-use super::slots::{SlotFunction, SlotName, Slots};
+use super::slots::{SlotFunction, SlotName, Slots, has_slots, slot_of};
 use super::template::Template;
 use crate::catalog::TableEntry;
 
@@ -72,9 +72,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    fn of(occurrences: &[Occurrence], params: &Params) -> Self {
-        // Of those, too, that are no occurrences since they are NULL: a LIMIT that is none.
-        let nulls = (1..=params.len()).map(|number| (number, params.is_null(number))).collect();
+    fn of(occurrences: &[Occurrence], unbounded: &[usize], params: &Params) -> Self {
+        let named = occurrences.iter().map(|one| one.number).chain(unbounded.iter().copied());
+        let mut nulls: Vec<(usize, bool)> = named.map(|number| (number, params.is_null(number))).collect();
+        nulls.sort_unstable();
+        nulls.dedup();
         let by_json = occurrences.iter().filter(|one| one.is_by_json);
         let by_json = by_json.map(|one| (one.number, params.json_type(one.number))).collect();
         Self { nulls, by_json }
@@ -107,14 +109,12 @@ pub(super) fn compile(
     outputs: &[ColumnType],
 ) -> Result<Template> {
     let compiling = Compiling::default();
-    let TypedPlan { plan, occurrences } = params.typed_plan(context, query, outputs, Some(&compiling))?;
-    let shape = Shape::of(&occurrences, params);
+    let TypedPlan { plan, occurrences, unbounded } = params.typed_plan(context, query, outputs, Some(&compiling))?;
+    let shape = Shape::of(&occurrences, &unbounded, params);
     let plan = with_slots_for_params(plan, &occurrences, params, &compiling.slots)?;
-    if plan.exists(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_)))).map_err(from_datafusion)? {
-        return Err(Error::internal("a recursive query keeps its state in its plan"));
-    }
     // With every slot empty: nothing of this statement is folded into the plan.
     let plan = context.runtime.state().optimize(&plan).map_err(from_datafusion)?;
+    check(&plan, &occurrences)?;
     let bytes = size_of(&plan)?;
     let tables = compiling.tables.into_inner();
     let constants = compiling.constants.into_inner();
@@ -162,6 +162,62 @@ fn with_slots_for_params(
         })
     });
     Ok(replaced.map_err(from_datafusion)?.data)
+}
+
+/// What an optimised plan must not have: places where DataFusion takes a literal's value to plan by, or makes another type of it.
+///
+/// # Errors
+/// [`ErrorCode::Internal`](kalamdb_commons::ErrorCode::Internal) where it has one.
+fn check(plan: &LogicalPlan, occurrences: &[Occurrence]) -> Result<()> {
+    let limits: BTreeSet<SlotName> =
+        (1..).zip(occurrences).filter(|(_, one)| one.is_limit).map(|(place, _)| SlotName::Param(place)).collect();
+    let mut seen = BTreeSet::new();
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::RecursiveQuery(_) => found = Some("a recursive query, which keeps its state in its plan"),
+            LogicalPlan::Values(values) if values.values.iter().flatten().any(has_slots) => {
+                found = Some("VALUES, which are evaluated when they are planned");
+            }
+            LogicalPlan::Limit(limit) => {
+                for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                    match slot_of(count) {
+                        Some(slot) if limits.contains(slot.name()) => {
+                            seen.insert(slot.name().clone());
+                        }
+                        None if !has_slots(count) => {}
+                        _ => found = Some("a count of rows that is computed"),
+                    }
+                }
+            }
+            _ => {}
+        }
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                if takes_literals(inner) {
+                    found = Some("a function with an argument that has to be a literal");
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })
+    .map_err(from_datafusion)?;
+    if seen != limits {
+        // A limit that is no literal is left out where a literal one would have been minded.
+        found = Some("a count of rows that is not minded");
+    }
+    found.map_or(Ok(()), |what| Err(Error::internal(what)))
+}
+
+/// Whether it is a function whose argument a slot stands for, and which takes the values of literals only, or has another type then.
+fn takes_literals(expr: &Expr) -> bool {
+    let beyond_first = |args: &[Expr]| args.iter().skip(1).any(has_slots);
+    match expr {
+        Expr::AggregateFunction(function) => beyond_first(&function.params.args),
+        Expr::WindowFunction(function) => function.params.args.iter().any(has_slots),
+        Expr::ScalarFunction(function) => function.name() == "round" && beyond_first(&function.args),
+        _ => false,
+    }
 }
 
 /// About what the plan takes, once it is also planned.

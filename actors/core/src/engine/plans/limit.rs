@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, Result as DfResult, ScalarValue, internal_datafusion_err, internal_err};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, Result as DfResult, ScalarValue, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
@@ -31,7 +31,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use kalamdb_commons::Result;
 
 use super::super::errors::from_datafusion;
-use super::slots::{has_slots, with_values};
+use super::slots::{Slots, has_slots, with_slots, with_values};
 
 /// A limit whose counts are slots.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
@@ -46,8 +46,9 @@ impl UserDefinedLogicalNodeCore for SlotLimit {
         "SlotLimit"
     }
 
+    /// None: DataFusion plans inputs before it asks for the node's plan, which is to be made of the whole input at once.
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
+        Vec::new()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -62,14 +63,11 @@ impl UserDefinedLogicalNodeCore for SlotLimit {
         f.write_str("SlotLimit")
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let mut exprs = exprs.into_iter();
         let skip = self.skip.as_ref().and_then(|_| exprs.next());
         let fetch = self.fetch.as_ref().and_then(|_| exprs.next());
-        match inputs.into_iter().next() {
-            Some(input) => Ok(Self { skip, fetch, input }),
-            None => internal_err!("a limit of nothing"),
-        }
+        Ok(Self { skip, fetch, input: self.input.clone() })
     }
 }
 
@@ -88,6 +86,33 @@ pub(super) fn open_limits(plan: LogicalPlan) -> Result<LogicalPlan> {
         other => Ok(Transformed::no(other)),
     });
     Ok(opened.map_err(from_datafusion)?.data)
+}
+
+/// A plan, limits and what is below them included, with the slots of another.
+pub(super) fn with_slots_in(plan: LogicalPlan, slots: &Arc<Slots>) -> DfResult<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let node = match &node {
+            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<SlotLimit>() {
+                Some(limit) => {
+                    let input = with_slots_in(limit.input.clone(), slots)?;
+                    let node = Arc::new(SlotLimit { input, ..limit.clone() });
+                    LogicalPlan::Extension(Extension { node })
+                }
+                None => node,
+            },
+            _ => node,
+        };
+        node.map_expressions(|expr| with_slots(expr, slots))
+    });
+    plan.data()
+}
+
+/// Whether no part of a plan runs beside another: when its rows have all been read, none of its tasks is left.
+pub(super) fn is_one_task(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(limit) = plan.downcast_ref::<SlotLimitExec>() {
+        return is_one_task(&limit.input);
+    }
+    plan.output_partitioning().partition_count() == 1 && plan.children().into_iter().all(is_one_task)
 }
 
 /// Plans those nodes.

@@ -18,7 +18,7 @@ use kalamdb_store::PartitionId;
 use super::super::context::StatementContext;
 use super::super::errors::from_datafusion;
 use super::super::scan::{KeyRead, PartitionTable, ScanColumn};
-use super::super::values::scalar_to_value;
+use super::super::values::{scalar_to_value, value_to_scalar};
 use super::compile::TableUse;
 use super::slots::{SlotName, slot_of};
 
@@ -102,12 +102,15 @@ impl PointRead {
                 Source::Slot(name) => values.get(name),
             };
             let column = entry.schema.columns.get(place);
-            let (Some(value), Some(column)) = (value, column) else {
+            let (Some(given), Some(column)) = (value, column) else {
                 return Err(Error::internal("a key without a value"));
             };
-            let value = scalar_to_value(value, column.column_type);
-            // Text that is no UUID equals none.
+            let value = scalar_to_value(given, column.column_type);
+            // Text that is no UUID, or is written as none is stored, equals none.
             let Ok(value) = value else { return Ok(None) };
+            if value_to_scalar(&value, column.column_type)? != *given {
+                return Ok(None);
+            }
             key.push(value);
         }
         self.read.row(context, partition, &key).await

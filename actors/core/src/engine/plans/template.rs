@@ -6,7 +6,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::TransformedResult as _;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -24,9 +23,9 @@ use super::super::params::{Occurrence, Params};
 use super::super::scan::Execution;
 use super::super::scope::Limits;
 use super::compile::{Shape, TableUse};
-use super::limit::LimitPlanner;
+use super::limit::{LimitPlanner, is_one_task, with_slots_in};
 use super::point::PointRead;
-use super::slots::{SlotName, Slots, with_slots};
+use super::slots::{SlotName, Slots};
 use crate::catalog::CatalogSnapshot;
 
 /// Instances of one plan that are kept while nobody runs them; more are made as they are needed.
@@ -47,6 +46,8 @@ pub(in crate::engine) fn slots_of_plan() -> Option<Arc<Slots>> {
 struct Instance {
     plan: Arc<dyn ExecutionPlan>,
     slots: Arc<Slots>,
+    /// One whose tasks may outlive its rows is run once.
+    is_kept: bool,
 }
 
 /// See the module.
@@ -147,28 +148,37 @@ impl Template {
             return Ok(Run { schema: Arc::clone(point.schema()), rows: Rows::Found(row) });
         }
         let idle = self.idle.lock().pop();
-        let Instance { plan, slots } = match idle {
+        let instance = match idle {
             Some(instance) => instance,
             None => self.instance(context).await?,
         };
-        slots.bind(values, Limits::of_task());
-        let plan = reset_plan_states(plan).map_err(from_datafusion)?;
+        instance.slots.bind(values, Limits::of_task());
         let task = task(context, Execution { context: Arc::clone(context), partitions });
-        let stream = execute_stream(Arc::clone(&plan), task).map_err(from_datafusion)?;
-        let lease = Lease { template: self, instance: Instance { plan, slots } };
+        let stream = execute_stream(Arc::clone(&instance.plan), task).map_err(from_datafusion)?;
+        let lease = Lease { template: self, instance };
         Ok(Run { schema: stream.schema(), rows: Rows::Stream(stream, lease) })
+    }
+
+    /// Plans the first instance, where rows are not looked up.
+    ///
+    /// # Errors
+    /// When what was compiled cannot be planned with values that come later.
+    pub(super) async fn make_ready(&self, context: &StatementContext) -> Result<()> {
+        if self.point.is_none() {
+            let instance = self.instance(context).await?;
+            self.idle.lock().push(instance);
+        }
+        Ok(())
     }
 
     /// Plans an instance.
     async fn instance(&self, context: &StatementContext) -> Result<Instance> {
         let slots: Arc<Slots> = Arc::default();
-        let plan = self.plan.clone();
-        let plan = plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| with_slots(expr, &slots)));
-        let plan = plan.data().map_err(from_datafusion)?;
+        let plan = with_slots_in(self.plan.clone(), &slots).map_err(from_datafusion)?;
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LimitPlanner)]);
         let planning = planner.create_physical_plan(&plan, context.runtime.state());
         let plan = PLANNED_WITH.scope(Arc::clone(&slots), planning).await.map_err(from_datafusion)?;
-        Ok(Instance { plan, slots })
+        Ok(Instance { is_kept: is_one_task(&plan), plan, slots })
     }
 }
 
@@ -190,11 +200,23 @@ struct Lease {
 
 impl Lease {
     fn give_back(self) {
-        // What was bound is the caller's alone.
-        self.instance.slots.clear();
-        let mut idle = self.template.idle.lock();
+        let Self { template, mut instance } = self;
+        if !instance.is_kept {
+            return;
+        }
+        // What was bound is the caller's alone, and what it has gathered (the hash table of a join, its share of memory, a
+        // snapshot) goes now, not with the next run.
+        instance.slots.clear();
+        match reset_plan_states(Arc::clone(&instance.plan)) {
+            Ok(plan) => instance.plan = plan,
+            Err(error) => {
+                tracing::debug!(%error, "a plan is not kept");
+                return;
+            }
+        }
+        let mut idle = template.idle.lock();
         if idle.len() < MOST_IDLE {
-            idle.push(self.instance);
+            idle.push(instance);
         }
     }
 }

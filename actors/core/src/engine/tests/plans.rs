@@ -68,7 +68,7 @@ const TABLES: &str = "CREATE USER TABLE t (id BIGINT PRIMARY KEY, n INT, tx TEXT
 const UUID: &str = "70000000-0000-4000-8000-000000000001";
 
 /// Every kind of query, with a parameter wherever one may stand.
-const QUERIES: [&str; 50] = [
+const QUERIES: [&str; 66] = [
     "SELECT * FROM t WHERE id = $1",
     "SELECT tx, id, n FROM t WHERE $1 = id",
     "SELECT id AS one, id AS two, tx FROM t AS x WHERE x.id = $1",
@@ -119,6 +119,24 @@ const QUERIES: [&str; 50] = [
     "WITH few AS (SELECT id FROM t WHERE id < $1) SELECT count(*) FROM few",
     "SELECT id FROM t WHERE id < $1 UNION ALL SELECT k FROM c WHERE a = $2 ORDER BY 1",
     "SELECT id, row_number() OVER (ORDER BY id) FROM t WHERE id > $1 ORDER BY id",
+    // What DataFusion wants literals for.
+    "VALUES ($1), ($2)",
+    "SELECT id FROM t WHERE n IN (SELECT v.x FROM (VALUES ($1), (2)) AS v(x)) ORDER BY id",
+    "SELECT string_agg(v, $1 ORDER BY v) FROM c",
+    "SELECT id, lag(id, $1) OVER (ORDER BY id) FROM t ORDER BY id",
+    "SELECT id, ntile($1) OVER (ORDER BY id) FROM t ORDER BY id",
+    "SELECT round(m, $1) FROM t ORDER BY id",
+    "SELECT round(x, $1), round($2) FROM t ORDER BY id",
+    "SELECT id FROM t ORDER BY id LIMIT 2 OFFSET ($1 - 1) * 2",
+    "SELECT id FROM t ORDER BY id LIMIT $1 + 1",
+    "SELECT id FROM t ORDER BY id LIMIT ($1)",
+    "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM c WHERE c.k = t.n LIMIT $1) ORDER BY id",
+    "SELECT id FROM t WHERE n = (SELECT max(k) FROM c WHERE a = $1 LIMIT $2) ORDER BY id",
+    "SELECT count(*) FROM (SELECT * FROM (SELECT id FROM t ORDER BY id LIMIT $1) AS a LIMIT $2) AS b",
+    "SELECT at FROM ids WHERE u = upper($1)",
+    "SELECT at FROM ids WHERE u = $1 || $2",
+    "SELECT id FROM t WHERE id IN (WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM r WHERE x < $1) \
+     SELECT x FROM r) ORDER BY id",
 ];
 
 fn parameter(die: &mut StdRng) -> Json {
@@ -341,6 +359,89 @@ async fn time_and_caller_are_those_of_each_statement() {
         let (given, outcome) = server.kept("ann", "SELECT current_user()", &[]).await;
         assert_eq!((given.is_ok(), outcome), (true, expected));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_in_limits_are_planned_once_each() {
+    let (_directory, server) = start().await;
+    server.run("u", TABLES, vec![]).await;
+    server.run("u", "INSERT INTO t (id) VALUES (1), (2), (3)", vec![]).await;
+    let mut sql = "SELECT id FROM t LIMIT $1".to_owned();
+    for depth in 0..40 {
+        sql = format!("SELECT * FROM ({sql}) AS q{depth} LIMIT $1");
+    }
+    for count in [2, 0, 3] {
+        let (given, _) = server.kept("u", &sql, &[json!(count)]).await;
+        assert_eq!(given.expect("rows").2, count);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_of_one_caller_costs_others_no_plan() {
+    let (_directory, server) = start().await;
+    server.run("u", TABLES, vec![]).await;
+    for (sql, bad, good) in [
+        ("SELECT id FROM t WHERE ts > $1", json!("no time"), json!("2026-01-02 03:04:05")),
+        ("SELECT id FROM t WHERE n = $1", json!(3_000_000_000_i64), json!(3)),
+        ("SELECT id FROM t LIMIT $1", json!(-1), json!(1)),
+    ] {
+        assert!(server.kept("u", sql, &[bad]).await.0.is_err(), "{sql}");
+        for expected in [kalamdb_wire::PlanCache::Miss, kalamdb_wire::PlanCache::Hit] {
+            assert_eq!(server.kept("u", sql, std::slice::from_ref(&good)).await.1, Some(expected), "{sql}");
+        }
+    }
+    // Parameters that no plan reads make no other plan, NULL or not.
+    server.run("u", "INSERT INTO t (id, n, tx) VALUES (1, 1, 'a')", vec![]).await;
+    let before = server.runtime.plans().overview().compilations;
+    for (n, tx) in
+        [(json!(1), json!("x")), (json!(null), json!("y")), (json!(2), json!(null)), (json!(null), json!(null))]
+    {
+        server.run("u", "UPDATE t SET n = $1, tx = $2 WHERE id = $3", vec![n, tx, json!(1)]).await;
+    }
+    assert_eq!(server.runtime.plans().overview().compilations - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_at_rest_holds_no_memory() {
+    let (_directory, server) = start().await;
+    server.run("u", TABLES, vec![]).await;
+    let rows: Vec<String> = (0..5000).map(|id| format!("({id}, {}, '{}')", id % 50, "x".repeat(100))).collect();
+    server.run("u", &format!("INSERT INTO t (id, n, tx) VALUES {}", rows.join(", ")), vec![]).await;
+    let pool = Arc::clone(&server.runtime.state().runtime_env().memory_pool);
+    for sql in [
+        "SELECT count(*) FROM t AS a JOIN t AS b ON a.id = b.id WHERE a.n > $1 AND b.tx <> 'y'",
+        "SELECT count(*) FROM t AS a JOIN t AS b ON a.n < b.n AND a.n + b.n > 90 WHERE a.id < $1",
+        "SELECT a.id FROM t AS a JOIN t AS b ON a.id = b.id WHERE a.n > $1 LIMIT 1",
+        "SELECT tx, count(*) FROM t WHERE id > $1 GROUP BY tx",
+        "SELECT id FROM t WHERE n = (SELECT max(n) FROM t WHERE id > $1) UNION ALL SELECT id FROM t LIMIT 3",
+    ] {
+        for _ in 0..3 {
+            assert!(server.kept("u", sql, &[json!(10)]).await.0.is_ok(), "{sql}");
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while pool.reserved() > 0 {
+            ticks.tick().await;
+            assert!(Instant::now() < deadline, "{sql}: {} bytes", pool.reserved());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uuid_is_looked_up_as_it_is_written() {
+    let (_directory, server) = start().await;
+    let id = "a0ee0000-0000-4000-8000-000000000001";
+    server.run("admin", "CREATE SHARED TABLE p (u UUID PRIMARY KEY, v TEXT)", vec![]).await;
+    server.run("admin", &format!("INSERT INTO p VALUES ('{id}', 'own')"), vec![]).await;
+    for (user, count) in [(id.to_uppercase(), 0), (id.to_owned(), 1)] {
+        for _ in 0..3 {
+            let (given, _) = server.kept(&user, "SELECT v FROM p WHERE u = current_user()", &[]).await;
+            assert_eq!(given.expect("an answer").2, count, "{user}");
+        }
+    }
+    // A literal and a parameter are read as a UUID, however they are written.
+    let (given, _) = server.kept("u", "SELECT v FROM p WHERE u = $1", &[json!(id.to_uppercase())]).await;
+    assert_eq!(given.expect("an answer").2, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
