@@ -45,15 +45,26 @@ pub(crate) async fn run_query(
 /// The same at a context that is there already; the caller sees to visibility.
 pub(crate) async fn select(
     context: &Arc<StatementContext>,
-    mut query: ast::Query,
+    query: ast::Query,
     names: Option<&[String]>,
     params: &Params,
     explain: Option<Explain>,
 ) -> Result<StatementResult> {
+    collect_rows(context, open(context, query, names, params, explain).await?).await
+}
+
+/// Plans and starts a query as clients ask it; the caller sees to visibility.
+pub(super) async fn open(
+    context: &Arc<StatementContext>,
+    mut query: ast::Query,
+    names: Option<&[String]>,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<SendableRecordBatchStream> {
     name_outputs(&mut query, names);
     expose_system_columns(&mut query);
     let plan = plan(context, query, params, &[], explain).await?;
-    collect_rows(context, run(context, plan)?).await
+    run(context, plan)
 }
 
 /// Plans a query; `outputs` as for [`Params::plan`]. What may take long (planning is not called off, and costs the square of some lengths) goes

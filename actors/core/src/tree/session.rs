@@ -22,7 +22,7 @@ use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
 use crate::engine::run_request;
 use crate::task::spawn_on;
-use crate::{SqlOutcome, SqlRequest};
+use crate::{AnswerFormat, SqlOutcome, SqlRequest};
 
 /// Text and parameters of a request that may run on the threads of actors and connections.
 const LIGHT_BYTES: u64 = 64 << 10;
@@ -63,6 +63,8 @@ impl SessionShared {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: Arc<SqlRequest>,
+    /// How a single SELECT is answered, if not as a whole.
+    pub(super) format: Option<AnswerFormat>,
     pub(super) admitted: Arc<Admitted>,
     /// When its first statement ends unless it is committing.
     pub(super) deadline: Instant,
@@ -158,7 +160,7 @@ impl Drop for Active {
 
 /// Waits for a turn, runs the request, answers. A client that went away calls off what is not committing.
 async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
-    let Job { request, admitted, deadline, claim, mut reply } = job;
+    let Job { request, format, admitted, deadline, claim, mut reply } = job;
     shared.gauges.passes("turn");
     let turn = tokio::select! {
         turn = admission.turn(&shared.places, &admitted) => turn,
@@ -177,8 +179,9 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     }
     shared.gauges.passes("begun");
     let cancel = admission.cancel.child_token();
-    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.clients, &request, deadline, &cancel));
-    let outcome = tokio::select! {
+    let run = run_request(&admission.runtime, &admission.clients, &request, format, deadline, &cancel);
+    let mut run = std::pin::pin!(run);
+    let (outcome, streaming) = tokio::select! {
         outcome = &mut run => outcome,
         () = reply.closed() => {
             cancel.cancel();
@@ -186,7 +189,11 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
         }
     };
     shared.gauges.passes("done");
+    // A client that is gone has dropped its end of the stream with it.
     let _ = reply.send(outcome);
+    if let Some(streaming) = streaming {
+        streaming.run(&request.request_id).await;
+    }
 }
 
 /// See the module.
