@@ -21,6 +21,7 @@ mod select;
 mod status;
 mod stop;
 mod storages;
+mod streamed;
 mod streams;
 mod user_qualifier;
 mod users;

@@ -130,10 +130,7 @@ impl SqlOutcome {
     /// A request that was refused before its first statement.
     #[must_use]
     pub fn refused(error: Error) -> Self {
-        Self {
-            error: Some(StatementError { error, statement: None }),
-            ..Self::default()
-        }
+        Self { error: Some(StatementError { error, statement: None }), ..Self::default() }
     }
 }
 

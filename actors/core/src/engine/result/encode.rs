@@ -180,9 +180,7 @@ fn write_field(out: &mut Vec<u8>, text: &[u8]) {
 fn shown_field(field: &Field, name: String) -> Field {
     let shown = Field::new(name, shown_type(field.data_type()), field.is_nullable());
     match field.metadata().get(ColumnType::METADATA_KEY) {
-        Some(column_type) => {
-            shown.with_metadata([(ColumnType::METADATA_KEY.to_owned(), column_type.clone())].into())
-        }
+        Some(column_type) => shown.with_metadata([(ColumnType::METADATA_KEY.to_owned(), column_type.clone())].into()),
         None => shown,
     }
 }
