@@ -17,12 +17,36 @@ use warp::reply::Response;
 use super::answer;
 use super::context::RequestId;
 
+/// A media type of ours.
+struct Form {
+    /// None is JSON.
+    format: Option<AnswerFormat>,
+    kind: &'static str,
+    subtype: &'static str,
+    parameters: &'static [(&'static str, &'static str)],
+}
+
 /// Our forms, in the order in which they win where a client does not care.
-const FORMS: [(Option<AnswerFormat>, &str, &str, &[(&str, &str)]); 4] = [
-    (None, "application", "json", &[("charset", "utf-8")]),
-    (Some(AnswerFormat::Ndjson), "application", "x-ndjson", &[("charset", "utf-8")]),
-    (Some(AnswerFormat::Csv), "text", "csv", &[("charset", "utf-8"), ("header", "present")]),
-    (Some(AnswerFormat::Arrow), "application", "vnd.apache.arrow.stream", &[]),
+const FORMS: [Form; 4] = [
+    Form { format: None, kind: "application", subtype: "json", parameters: &[("charset", "utf-8")] },
+    Form {
+        format: Some(AnswerFormat::Ndjson),
+        kind: "application",
+        subtype: "x-ndjson",
+        parameters: &[("charset", "utf-8")],
+    },
+    Form {
+        format: Some(AnswerFormat::Csv),
+        kind: "text",
+        subtype: "csv",
+        parameters: &[("charset", "utf-8"), ("header", "present")],
+    },
+    Form {
+        format: Some(AnswerFormat::Arrow),
+        kind: "application",
+        subtype: "vnd.apache.arrow.stream",
+        parameters: &[],
+    },
 ];
 
 /// The format of a SELECT's rows by `Accept`; none for JSON, which also answers what cannot be met.
@@ -33,15 +57,16 @@ pub(super) fn accepted(headers: &HeaderMap) -> Option<AnswerFormat> {
     let ranges: Vec<Range> = values.flat_map(|value| split(value, ',')).filter_map(Range::read).collect();
     let mut best: Option<(u16, usize, std::cmp::Reverse<usize>)> = None;
     let mut chosen = None;
-    for (format, kind, subtype, parameters) in FORMS {
+    for form in &FORMS {
         // The most exact range decides about a form.
-        let matching = ranges.iter().enumerate().filter_map(|(at, range)| {
-            Some((range.exactness(kind, subtype, parameters)?, std::cmp::Reverse(at), range.quality))
-        });
+        let matching = ranges
+            .iter()
+            .enumerate()
+            .filter_map(|(at, range)| Some((range.exactness(form)?, std::cmp::Reverse(at), range.quality)));
         let Some((exactness, at, quality)) = matching.max() else { continue };
         let rank = (quality, exactness, at);
         if quality > 0 && best.is_none_or(|best| rank > best) {
-            (best, chosen) = (Some(rank), format);
+            (best, chosen) = (Some(rank), form.format);
         }
     }
     chosen
@@ -84,15 +109,15 @@ impl Range {
     }
 
     /// How exactly it names the form; none if it does not.
-    fn exactness(&self, kind: &str, subtype: &str, parameters: &[(&str, &str)]) -> Option<usize> {
-        let has = |asked: &(String, String)| parameters.contains(&(asked.0.as_str(), asked.1.as_str()));
+    fn exactness(&self, form: &Form) -> Option<usize> {
+        let has = |asked: &(String, String)| form.parameters.contains(&(asked.0.as_str(), asked.1.as_str()));
         if !self.parameters.iter().all(has) {
             return None;
         }
         match (self.kind.as_str(), self.subtype.as_str()) {
             ("*", "*") => Some(0),
-            (asked, "*") if asked == kind => Some(1),
-            (asked, of_it) if asked == kind && of_it == subtype => Some(2 + self.parameters.len()),
+            (asked, "*") if asked == form.kind => Some(1),
+            (asked, of_it) if asked == form.kind && of_it == form.subtype => Some(2 + self.parameters.len()),
             _ => None,
         }
     }

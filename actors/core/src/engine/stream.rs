@@ -5,13 +5,13 @@
 //! takes nothing for `server.request_timeout` ends its query. So a snapshot stays pinned only while its answer moves.
 //! In memory there are a batch of the plan, the chunk that is being written, and those that were handed over.
 
+use std::sync::Arc;
+
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_sql::ast;
 use tokio::time::sleep;
-
-use std::sync::Arc;
 
 use super::context::StatementContext;
 use super::errors::from_datafusion;

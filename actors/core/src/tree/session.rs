@@ -192,7 +192,7 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     // A client that is gone has dropped its end of the stream with it.
     let _ = reply.send(outcome);
     if let Some(streaming) = streaming {
-        streaming.run(&request.request_id).await;
+        Box::pin(streaming.run(&request.request_id)).await;
     }
 }
 
