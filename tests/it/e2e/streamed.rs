@@ -47,8 +47,8 @@ fn unchunked(answer: &str) -> (String, bool) {
 async fn with_rows(server: &TestServer, count: usize, width: usize) {
     server.admin().sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, v TEXT)").await.ok();
     let (ann, filler) = (server.user("ann"), "x".repeat(width));
-    for from in (0..count).step_by(5000) {
-        let rows: Vec<String> = (from..count.min(from + 5000)).map(|id| format!("({id}, '{filler}')")).collect();
+    for from in (0..count).step_by(1000) {
+        let rows: Vec<String> = (from..count.min(from + 1000)).map(|id| format!("({id}, '{filler}')")).collect();
         ann.sql(format!("INSERT INTO t VALUES {}", rows.join(","))).await.ok();
     }
 }
@@ -106,7 +106,7 @@ async fn an_error_after_the_first_row_ends_the_answer_visibly() {
 #[tokio::test]
 async fn a_client_that_stalls_or_leaves_gives_its_place_back() {
     let settings =
-        [("storage.backend", "memory"), ("query.max_concurrent_per_user", "1"), ("server.request_timeout", "2s")];
+        [("storage.backend", "memory"), ("query.max_concurrent_per_user", "1"), ("server.request_timeout", "5s")];
     let server = TestServer::start_with(&settings).await;
     with_rows(&server, 20_000, 100).await;
     // Far more than sockets hold.
