@@ -64,7 +64,7 @@ impl Server {
     }
 
     async fn outcome(&self, user: &str, role: Role, sql: &str, params: Vec<Json>) -> SqlOutcome {
-        self.tree.execute(Self::request(user, role, sql, params)).await
+        self.tree.execute(Self::request(user, role, sql, params), None).await
     }
 
     async fn run(&self, user: &str, sql: &str, params: Vec<Json>) -> Vec<StatementResult> {
