@@ -12,6 +12,7 @@ mod body;
 mod connection;
 mod context;
 mod cors;
+mod formats;
 mod listener;
 mod rejection;
 mod routes;

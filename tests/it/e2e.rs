@@ -22,6 +22,7 @@ mod select;
 mod status;
 mod stop;
 mod storages;
+mod streamed;
 mod streams;
 mod user_qualifier;
 mod users;

@@ -25,6 +25,7 @@ mod scope;
 mod show;
 pub(crate) mod storages;
 mod store;
+mod stream;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;

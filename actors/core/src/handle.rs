@@ -10,6 +10,7 @@ use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox, LiveSource, LiveWork}
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, StatementResult};
 
+use crate::answer::{AnswerFormat, AnswerStream};
 use crate::catalog::warn_of_localhost_user;
 use crate::engine::Runtime;
 use crate::live::EngineSource;
@@ -96,7 +97,7 @@ pub struct StatementError {
 }
 
 /// The answer to a [`SqlRequest`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SqlOutcome {
     /// The completed statements, in order.
     pub results: Vec<StatementResult>,
@@ -106,6 +107,8 @@ pub struct SqlOutcome {
     pub took: Duration,
     /// The results' share of `query.memory_limit`: to be kept until the answer is on the wire.
     pub memory: AnswerMemory,
+    /// The rows instead of results, where a format was asked for and the request is one SELECT.
+    pub stream: Option<AnswerStream>,
 }
 
 /// Memory that an answer takes. It counts against `query.memory_limit` until this is dropped.
@@ -128,12 +131,7 @@ impl SqlOutcome {
     /// A request that was refused before its first statement.
     #[must_use]
     pub fn refused(error: Error) -> Self {
-        Self {
-            results: Vec::new(),
-            error: Some(StatementError { error, statement: None }),
-            took: Duration::ZERO,
-            memory: AnswerMemory::default(),
-        }
+        Self { error: Some(StatementError { error, statement: None }), ..Self::default() }
     }
 }
 
@@ -191,10 +189,19 @@ impl Engine {
     /// # Cancel safety
     /// Safe: a dropped call cancels what has not begun to commit; what is committing commits.
     pub async fn execute(&self, request: SqlRequest) -> SqlOutcome {
+        self.execute_as(request, None).await
+    }
+
+    /// The same; the rows of a request that is exactly one SELECT come as a stream in the format, if one is named. It is
+    /// running, and holds its user's place, until the stream has ended or was dropped.
+    ///
+    /// # Cancel safety
+    /// As [`execute`](Self::execute).
+    pub async fn execute_as(&self, request: SqlRequest, format: Option<AnswerFormat>) -> SqlOutcome {
         if self.runtime.is_refusing() {
             return SqlOutcome::refused(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
         }
-        self.tree.execute(request).await
+        self.tree.execute(request, format).await
     }
 
     /// Whether the tree is up and the backend answers.

@@ -4,6 +4,7 @@
 //! door → `SessionActor` → its own task, which plans it (`engine`), reads and writes through
 //! `kalamdb-store`, and answers by itself.
 
+mod answer;
 mod catalog;
 mod engine;
 mod flush;
@@ -17,6 +18,7 @@ use kalamdb_live::supervision::task;
 pub use kalamdb_live::{LiveCaller, LiveConnection, LiveEnd, LiveOutbox, LiveWork, Outgoing};
 pub use status::JobsQuestion;
 
+pub use answer::{AnswerFormat, AnswerStream};
 pub use handle::{
     AnswerMemory, BuildInfo, Engine, EngineArgs, HeaderUser, SqlOutcome, SqlRequest, StartError, StatementError,
     StopReport, milliseconds,

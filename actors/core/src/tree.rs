@@ -37,7 +37,7 @@ use kalamdb_live::supervision::{budget, faults, gauges, slot};
 use kalamdb_wire::ActorNode;
 
 use crate::engine::Runtime;
-use crate::{SqlOutcome, SqlRequest, StopReport};
+use crate::{AnswerFormat, SqlOutcome, SqlRequest, StopReport};
 
 use admission::Bounds;
 pub(crate) use catalog::CatalogClient;
@@ -83,8 +83,8 @@ impl Tree {
     }
 
     /// Runs a request in its user's session.
-    pub(crate) async fn execute(&self, request: SqlRequest) -> SqlOutcome {
-        self.root.sessions().execute(request).await
+    pub(crate) async fn execute(&self, request: SqlRequest, format: Option<AnswerFormat>) -> SqlOutcome {
+        self.root.sessions().execute(request, format).await
     }
 
     #[cfg(test)]

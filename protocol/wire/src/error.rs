@@ -80,6 +80,15 @@ impl ErrorBody {
         }
     }
 
+    /// The error alone, as the last line of rows that were on their way already.
+    #[must_use]
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut out = b"{\"error\":".to_vec();
+        write_value(&mut out, &self.error);
+        out.extend_from_slice(b"}\n");
+        out
+    }
+
     /// The body's bytes.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {

@@ -87,7 +87,7 @@ fn may_be_retried(error: &Error) -> bool {
     status_of(error.code) == StatusCode::SERVICE_UNAVAILABLE && error.outcome == Outcome::NothingChanged
 }
 
-fn log(error: &Error, request_id: &RequestId) {
+pub(super) fn log(error: &Error, request_id: &RequestId) {
     let request_id = request_id.as_str();
     let detail = error.detail.as_deref().unwrap_or_default();
     match error.code {

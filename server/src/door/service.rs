@@ -14,15 +14,17 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use kalamdb_commons::Error;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::ServiceExt;
 use warp::filters::BoxedFilter;
 
 use super::context::{REQUEST_ID, RequestContext, RequestId};
+use super::formats::Broken;
 use super::routes::routes;
 use super::socket::{self, UpgradeSlot};
 use super::stream::{Phase, PhaseCell};
 use super::{Door, answer};
-use crate::task::panic_text;
+use crate::task::{panic_text, spawn};
 
 /// Answers requests. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -92,7 +94,16 @@ impl Service {
             took_ms = begun.elapsed().as_secs_f64() * 1000.0,
             "request answered"
         );
-        Ok(response.map(|body| PhasedBody { body: Box::pin(body), phase }))
+        let watch = response.extensions_mut().remove::<Broken>().map(|Broken(broken)| {
+            let phase = phase.clone();
+            // A client that takes nothing learns nothing either: from here on its connection is idle.
+            let idle = async move {
+                broken.cancelled().await;
+                phase.set(Phase::Idle(tokio::time::Instant::now()));
+            };
+            AbortOnDropHandle::new(spawn(&TaskTracker::new(), "broken answer", idle))
+        });
+        Ok(response.map(|body| PhasedBody { body: Box::pin(body), phase, _watch: watch }))
     }
 }
 
@@ -102,6 +113,7 @@ type AnyBody = dyn Body<Data = Bytes, Error = warp::Error> + Send;
 pub(super) struct PhasedBody {
     body: Pin<Box<AnyBody>>,
     phase: PhaseCell,
+    _watch: Option<AbortOnDropHandle<bool>>,
 }
 
 impl Drop for PhasedBody {

@@ -12,14 +12,14 @@ use warp::reply::Response;
 
 use super::body::{Body, BodyChunk};
 use super::context::RequestContext;
-use super::{Door, Handled, answer};
+use super::{Door, Handled, answer, formats};
 
 /// Names the user of `.user.`.
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 /// Larger bodies are parsed where they keep no other request waiting.
 const PARSE_IN_PLACE_BYTES: usize = 256 << 10;
 
-/// Runs the statements of a request. JSON is the only form answers have so far, so `Accept` decides nothing.
+/// Runs the statements of a request. `Accept` decides how the rows of a single SELECT are sent; all else is JSON.
 pub(super) async fn handle<S, B>(door: Arc<Door>, context: RequestContext, headers: HeaderMap, body: S) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -60,7 +60,11 @@ where
         namespace,
         request_id: context.request_id.as_str().to_owned(),
     };
-    let outcome = door.engine.execute(request).await;
+    let format = formats::accepted(headers);
+    let mut outcome = door.engine.execute_as(request, format).await;
+    if let (Some(rows), Some(format)) = (outcome.stream.take(), format) {
+        return Ok(formats::stream(rows, format, &context.request_id));
+    }
     if let Some(failed) = outcome.error {
         let (results, memory) = (outcome.results, outcome.memory);
         return Ok(answer::failure(&failed.error, failed.statement, results, memory, &context.request_id));

@@ -16,39 +16,44 @@ use super::parsed::plans_nothing;
 use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
+use super::stream::{self, RunningStream};
 use super::{Runtime, flush, show, storages};
 use crate::tree::Clients;
-use crate::{AnswerMemory, SqlOutcome, SqlRequest, StatementError};
+use crate::{AnswerFormat, AnswerMemory, AnswerStream, SqlOutcome, SqlRequest, StatementError};
 
 /// Statements that one request may hold: their results are in memory until the last is done.
 const MOST_STATEMENTS: usize = 10_000;
 
 /// Runs the request; `cancel` calls off what is not yet committing, and so does `deadline` for its first statement,
 /// whose time began when the request came. Each later one has `server.request_timeout` from the end of the one before.
+/// A single SELECT that is asked for in a format of its own is left running behind its first chunk.
 pub(crate) async fn run_request(
     runtime: &Arc<Runtime>,
     clients: &Clients,
     request: &SqlRequest,
+    format: Option<AnswerFormat>,
     deadline: Deadline,
     cancel: &CancellationToken,
-) -> SqlOutcome {
+) -> (SqlOutcome, Option<RunningStream>) {
+    let refused = |error| (SqlOutcome::refused(error), None);
     let begun = Instant::now();
     let mut results = Vec::new();
     let mut failed = None;
     let SqlRequest { identity, header_user, sql, params, namespace, request_id } = request;
     let mut statements = runtime.parsed().read(sql);
     if statements.len() > MOST_STATEMENTS {
-        return SqlOutcome::refused(Error::new(
+        return refused(Error::new(
             ErrorCode::InvalidSql,
             format!("{} statements in one request: {MOST_STATEMENTS} are allowed", statements.len()),
         ));
     }
     if statements.len() > 1 && !params.is_empty() {
-        return SqlOutcome::refused(Error::new(
+        return refused(Error::new(
             ErrorCode::ParamsWithBatch,
             "parameters go with a single statement: send the statements one by one",
         ));
     }
+    let format = format.filter(|_| statements.len() == 1);
     let caller = Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel);
     let mut at = 0;
     while let Some(parsed) = statements.next() {
@@ -59,6 +64,11 @@ pub(crate) async fn run_request(
             let params = Params::new(params, parsed.parameters)?;
             let deadline = if at == 0 { deadline } else { Deadline::now() + runtime.settings().server.request_timeout };
             let mut scope = Scope::new(runtime, &caller, &parsed, deadline);
+            if let (Some(format), Statement::Query(query)) = (format, &parsed.statement) {
+                let (query, names) = (query.as_ref().clone(), parsed.column_names.as_deref());
+                let (stream, running) = Box::pin(stream::begin(scope, query, names, &params, format)).await?;
+                return Ok(Done::Streaming(stream, Box::new(running)));
+            }
             if is_kept {
                 scope = scope.keeping_plans(&parsed.text);
             }
@@ -67,11 +77,15 @@ pub(crate) async fn run_request(
                 // There is nothing to plan: what is kept of it is what was read.
                 result.plan_cache = Some(runtime.plans().note(was_known));
             }
-            Ok(result)
+            Ok(Done::Whole(result))
         }
         .await;
         match result {
-            Ok(mut result) => {
+            Ok(Done::Streaming(stream, running)) => {
+                let outcome = SqlOutcome { stream: Some(stream), took: begun.elapsed(), ..SqlOutcome::default() };
+                return (outcome, Some(*running));
+            }
+            Ok(Done::Whole(mut result)) => {
                 if runtime.settings().query.report_timing {
                     result.took_ms = Some(crate::milliseconds(statement_begun.elapsed()));
                 }
@@ -88,7 +102,13 @@ pub(crate) async fn run_request(
         }
     }
     let memory = AnswerMemory::new(caller.results);
-    SqlOutcome { results, error: failed, took: begun.elapsed(), memory }
+    (SqlOutcome { results, error: failed, took: begun.elapsed(), memory, stream: None }, None)
+}
+
+/// What became of a statement.
+enum Done {
+    Whole(StatementResult),
+    Streaming(AnswerStream, Box<RunningStream>),
 }
 
 /// A store that is closed although the server goes on has failed, and is being opened again.

@@ -75,13 +75,24 @@ pub(crate) async fn select(
     params: &Params,
     explain: Option<Explain>,
 ) -> Result<StatementResult> {
-    let plan = plan(context, rewritten(query, names), params, &[], explain).await?;
-    let mut stream = run(context, plan)?;
+    let mut stream = open(context, query, names, params, explain).await?;
     let mut rows = Rows::of(context, &stream.schema());
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         rows.take(&batch)?;
     }
     rows.finish()
+}
+
+/// Plans and starts a query as clients ask it; the caller sees to visibility.
+pub(super) async fn open(
+    context: &Arc<StatementContext>,
+    query: ast::Query,
+    names: Option<&[String]>,
+    params: &Params,
+    explain: Option<Explain>,
+) -> Result<SendableRecordBatchStream> {
+    let plan = plan(context, rewritten(query, names), params, &[], explain).await?;
+    run(context, plan)
 }
 
 fn rewritten(mut query: ast::Query, names: Option<&[String]>) -> ast::Query {

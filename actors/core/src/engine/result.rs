@@ -1,6 +1,7 @@
 //! Arrow batches as the rows of CONTRACT 3.2.
 
 mod cell;
+mod encode;
 mod interval;
 mod live;
 
@@ -13,6 +14,7 @@ use kalamdb_wire::{Column, RawRows};
 use super::rewrite::unique_names;
 use cell::CellWriter;
 pub(crate) use cell::timestamp;
+pub(crate) use encode::{CHUNK_BYTES, Encoder};
 pub(crate) use live::RowJson;
 
 /// The type of a column, where the dialect has one that is exactly this Arrow field's.

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -64,6 +65,8 @@ pub(crate) struct Scope {
 pub(crate) struct Limits {
     deadline: Instant,
     cancel: CancellationToken,
+    /// For an answer that is streamed: whether its first row is on its way, and the deadline was met.
+    open_end: Option<Arc<AtomicBool>>,
 }
 
 impl Limits {
@@ -78,12 +81,16 @@ impl Limits {
         called_off()
     }
 
+    fn is_open_ended(&self) -> bool {
+        self.open_end.as_ref().is_some_and(|open_end| open_end.load(Ordering::Acquire))
+    }
+
     /// An error once the statement was called off or is out of time.
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
             return Err(called_off());
         }
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline && !self.is_open_ended() {
             return Err(out_of_time());
         }
         Ok(())
@@ -123,6 +130,24 @@ impl Scope {
         &self.limits
     }
 
+    /// The same for an answer that is streamed: see [`Scope::open_end`].
+    pub(crate) fn with_open_end(mut self) -> Self {
+        self.limits.open_end = Some(Arc::default());
+        self
+    }
+
+    /// From now on time is no bound any more, for the tasks of its plan neither.
+    pub(crate) fn open_end(&self) {
+        if let Some(open_end) = &self.limits.open_end {
+            open_end.store(true, Ordering::Release);
+        }
+    }
+
+    /// Ends what still works for the statement.
+    pub(crate) fn call_off(&self) {
+        self.limits.cancel.cancel();
+    }
+
     /// A scope with time until `deadline`; `statement` is what it is for.
     pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement, deadline: Instant) -> Self {
         let is_heavy = statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES;
@@ -139,7 +164,7 @@ impl Scope {
             is_heavy: false,
             plan_text: None,
             results: Arc::clone(&caller.results),
-            limits: Limits { deadline, cancel: caller.cancel.clone() },
+            limits: Limits { deadline, cancel: caller.cancel.clone(), open_end: None },
         }
     }
 
@@ -167,6 +192,9 @@ impl Scope {
             }
             if cancelled.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(called_off()));
+            }
+            if self.limits.is_open_ended() {
+                return Poll::Pending;
             }
             over.as_mut().poll(context).map(|()| Err(out_of_time()))
         })

@@ -108,7 +108,7 @@ async fn execute(tree: &Tree, user: &str, sql: &str) -> String {
         namespace: NamespaceId::default_namespace(),
         request_id: "test".to_owned(),
     };
-    let outcome = tree.execute(request).await;
+    let outcome = tree.execute(request, None).await;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     outcome.results.last().map(|result| result.rows.as_str().to_owned()).unwrap_or_default()
 }

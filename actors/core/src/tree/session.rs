@@ -22,7 +22,7 @@ use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
 use crate::engine::run_request;
 use crate::task::spawn_on;
-use crate::{SqlOutcome, SqlRequest};
+use crate::{AnswerFormat, SqlOutcome, SqlRequest};
 
 /// Text and parameters of a request that may run on the threads of actors and connections.
 const LIGHT_BYTES: u64 = 64 << 10;
@@ -63,6 +63,8 @@ impl SessionShared {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: Arc<SqlRequest>,
+    /// How a single SELECT is answered, if not as a whole.
+    pub(super) format: Option<AnswerFormat>,
     pub(super) admitted: Arc<Admitted>,
     /// When its first statement ends unless it is committing.
     pub(super) deadline: Instant,
@@ -105,9 +107,11 @@ pub(super) enum Threads {
 }
 
 impl Threads {
-    /// What is light saves the way to other threads and back.
-    pub(super) fn of(admission: &Admission, request: &SqlRequest) -> Self {
-        if request.size_in_memory() <= LIGHT_BYTES
+    /// What is light saves the way to other threads and back; rows that are streamed are not.
+    pub(super) fn of(admission: &Admission, job: &Job) -> Self {
+        let request = &job.request;
+        if job.format.is_none()
+            && request.size_in_memory() <= LIGHT_BYTES
             && admission.runtime.is_light(&request.sql, &request.params, &request.namespace)
         {
             Self::Here
@@ -159,7 +163,7 @@ impl Drop for Active {
 
 /// Waits for a turn, runs the request, answers. A client that went away calls off what is not committing.
 async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
-    let Job { request, admitted, deadline, claim, mut reply } = job;
+    let Job { request, format, admitted, deadline, claim, mut reply } = job;
     shared.gauges.passes("turn");
     let turn = tokio::select! {
         turn = admission.turn(&shared.places, &admitted) => turn,
@@ -178,8 +182,9 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     }
     shared.gauges.passes("begun");
     let cancel = admission.cancel.child_token();
-    let mut run = std::pin::pin!(run_request(&admission.runtime, &admission.clients, &request, deadline, &cancel));
-    let outcome = tokio::select! {
+    let run = run_request(&admission.runtime, &admission.clients, &request, format, deadline, &cancel);
+    let mut run = std::pin::pin!(run);
+    let (outcome, streaming) = tokio::select! {
         outcome = &mut run => outcome,
         () = reply.closed() => {
             cancel.cancel();
@@ -187,7 +192,11 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
         }
     };
     shared.gauges.passes("done");
+    // A client that is gone has dropped its end of the stream with it.
     let _ = reply.send(outcome);
+    if let Some(streaming) = streaming {
+        Box::pin(streaming.run(&request.request_id)).await;
+    }
 }
 
 /// See the module.
@@ -216,7 +225,7 @@ impl Actor for SessionActor {
     ) -> Result<(), ActorProcessingErr> {
         match mail.open(&myself).await? {
             SessionMsg::Run { job } => {
-                let threads = Threads::of(&state.admission, &job.request);
+                let threads = Threads::of(&state.admission, &job);
                 state.shared.start(&state.admission, threads, *job);
             }
         }

@@ -129,6 +129,37 @@ impl CellWriter {
         }
     }
 
+    /// The value as text of its own, without JSON's quotes and escapes; `false` for NULL, which has none.
+    pub(super) fn write_plain(&self, out: &mut Vec<u8>, row: usize) -> Result<bool> {
+        if self.array.is_null(row) {
+            return Ok(false);
+        }
+        match &self.kind {
+            Kind::Null => return Ok(false),
+            Kind::Text | Kind::Json => out.extend_from_slice(self.array.as_string_view().value(row).as_bytes()),
+            Kind::List(_) | Kind::Struct(_) | Kind::Map { .. } => self.write(out, row)?,
+            Kind::Boolean
+            | Kind::SmallInt
+            | Kind::Int
+            | Kind::BigInt
+            | Kind::Unsigned
+            | Kind::Float
+            | Kind::Double
+            | Kind::Decimal(_)
+            | Kind::Decimal256
+            | Kind::Bytes
+            | Kind::Date
+            | Kind::Timestamp
+            | Kind::Time
+            | Kind::Interval => {
+                // What is quoted here needs no escapes.
+                self.write(out, row)?;
+                out.retain(|byte| *byte != b'"');
+            }
+        }
+        Ok(true)
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>, row: usize) -> Result<()> {
         let array = &self.array;
         if array.is_null(row) || matches!(self.kind, Kind::Null) {

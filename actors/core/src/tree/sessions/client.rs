@@ -14,7 +14,7 @@ use crate::tree::claim::Claim;
 use crate::tree::gauges::Mail;
 use crate::tree::session::{Job, SessionHandle, SessionMsg, Threads};
 use crate::tree::slot::{Slot, gone, restarting};
-use crate::{SqlOutcome, SqlRequest};
+use crate::{AnswerFormat, SqlOutcome, SqlRequest};
 
 /// How often a session is asked for, for one job.
 const OPEN_TRIES: usize = 5;
@@ -42,7 +42,7 @@ impl SessionsClient {
     ///
     /// # Cancel safety
     /// Safe: what is not committing is called off.
-    pub(crate) async fn execute(&self, request: SqlRequest) -> SqlOutcome {
+    pub(crate) async fn execute(&self, request: SqlRequest, format: Option<AnswerFormat>) -> SqlOutcome {
         let deadline = Instant::now() + self.admission.runtime.settings().server.request_timeout;
         let admitted = match self.admission.admit(&request) {
             Ok(admitted) => Arc::new(admitted),
@@ -54,6 +54,7 @@ impl SessionsClient {
             let claim = Arc::new(Claim::default());
             let job = Job {
                 request: Arc::clone(&request),
+                format,
                 admitted: Arc::clone(&admitted),
                 deadline,
                 claim: Arc::clone(&claim),
@@ -92,7 +93,7 @@ impl SessionsClient {
         let mut job = Box::new(job);
         let known = self.index.get(user).map(|entry| Arc::clone(&entry));
         if let Some(session) = known {
-            if Threads::of(&self.admission, &job.request) == Threads::Here {
+            if Threads::of(&self.admission, &job) == Threads::Here {
                 session.shared.gauges.handled_without_mail();
                 session.shared.start(&self.admission, Threads::Here, *job);
                 return Ok(session);

@@ -55,14 +55,17 @@ impl Fixture {
 
     pub(super) async fn run(&self, name: &str, sql: impl Into<String>) -> SqlOutcome {
         self.tree
-            .execute(SqlRequest {
-                identity: Identity { user_id: user(name), role: Role::Dba },
-                header_user: Ok(None),
-                sql: sql.into(),
-                params: Arc::default(),
-                namespace: NamespaceId::default_namespace(),
-                request_id: "test".to_owned(),
-            })
+            .execute(
+                SqlRequest {
+                    identity: Identity { user_id: user(name), role: Role::Dba },
+                    header_user: Ok(None),
+                    sql: sql.into(),
+                    params: Arc::default(),
+                    namespace: NamespaceId::default_namespace(),
+                    request_id: "test".to_owned(),
+                },
+                None,
+            )
             .await
     }
 
