@@ -11,8 +11,6 @@ use kalamdb_tests::{BinaryServer, SECRET, TestServer, program, unique};
 
 /// Small enough for a test: rows that no number of segments divides.
 const SMALL: &[&str] = &[
-    "--warm-up",
-    "5ms",
     "--count",
     "7",
     "--in-flight",
@@ -44,7 +42,7 @@ fn listed() -> BTreeSet<String> {
 #[test]
 fn scenarios_are_listed_and_named() {
     let listed = listed();
-    for name in ["create-table", "insert-50", "join", "insert-update-select-delete", "flushed-aggregate"] {
+    for name in ["create-table", "insert-50", "join", "crud", "flushed-aggregate"] {
         assert!(listed.contains(name), "{name}: {listed:?}");
     }
     // Before anything is asked of a server: nobody listens there.
@@ -61,7 +59,19 @@ fn scenarios_are_listed_and_named() {
 async fn everything_is_measured_and_nothing_stays() {
     let server = BinaryServer::start().await;
     let (prefix, pid) = (unique("scen"), server.pid().expect("it runs").to_string());
-    let whole = ["--url", &server.url(), "--namespace", &prefix, "--secret", SECRET, "--server-pid", &pid, "all"];
+    let whole = [
+        "--url",
+        &server.url(),
+        "--namespace",
+        &prefix,
+        "--secret",
+        SECRET,
+        "--server-pid",
+        &pid,
+        "--warm-up",
+        "5ms",
+        "all",
+    ];
     let output = command(&[SMALL, &whole]);
     let report = report(&output);
     assert_eq!((output.status.code(), &report["unfinished"]), (Some(0), &json!([])), "{report:#}");
@@ -103,8 +113,8 @@ async fn what_is_asked_for_has_namespaces_of_its_own() {
     let prefix = unique("kept");
     let run = || {
         let url = server.url();
-        let words = ["--url", &url, "--namespace", &prefix, "--keep", "insert-50", "update", "insert-50"];
-        let output = command(&[SMALL, &words, &["--warm-up", "0s"]]);
+        let words = ["--url", &url, "--namespace", &prefix, "--keep", "--warm-up", "0s"];
+        let output = command(&[SMALL, &words, &["insert-50", "update", "insert-50"]]);
         let report = report(&output);
         assert_eq!(output.status.code(), Some(0), "{report:#}");
         let names: Vec<Value> = parts(&report).iter().map(|part| part["scenario"].clone()).collect();
@@ -129,8 +139,8 @@ async fn an_error_of_the_server_makes_the_run_a_failure_and_the_others_go_on() {
     // A batch of 50 rows does not fit, one row does.
     let server = BinaryServer::start_with(&[("query.max_write_bytes", "2KiB")]).await;
     let prefix = unique("limited");
-    let some = ["--url", &server.url(), "--namespace", &prefix, "--secret", SECRET, "insert-50", "join", "insert"];
-    let output = command(&[SMALL, &some]);
+    let some = ["--url", &server.url(), "--namespace", &prefix, "--secret", SECRET, "--warm-up", "5ms"];
+    let output = command(&[SMALL, &some, &["insert-50", "join", "insert"]]);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     let of = |name: &str| parts(&report).into_iter().filter(|part| part["scenario"] == name).collect::<Vec<_>>();
@@ -151,7 +161,8 @@ async fn an_error_of_the_server_makes_the_run_a_failure_and_the_others_go_on() {
 async fn what_may_not_be_made_is_said_once_for_each_scenario() {
     let server = TestServer::start().await;
     let wrong = "wrong ".repeat(8);
-    let output = command(&[SMALL, &["--url", server.base(), "--secret", &wrong, "insert", "update"]]);
+    let output =
+        command(&[SMALL, &["--url", server.base(), "--warm-up", "0s", "--secret", &wrong, "insert", "update"]]);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     let unfinished = report["unfinished"].as_array().cloned().unwrap_or_default();

@@ -14,7 +14,7 @@ pub(crate) struct Crud;
 
 impl Scenario for Crud {
     fn name(&self) -> &'static str {
-        "insert-update-select-delete"
+        "crud"
     }
 
     fn about(&self) -> &'static str {

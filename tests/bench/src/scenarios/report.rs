@@ -93,7 +93,7 @@ mod tests {
     fn report(right: u64, refused: u64) -> Report {
         let about = About::new(&Words::parse_from(["scenarios"]).args, br#"{"status":"ok"}"#);
         let figures = Figures::of_test(Pace::Closed, Duration::from_millis(4), right, refused);
-        let scenario = "insert-update-select-delete";
+        let scenario = "a-name-that-is-far-too-long";
         let line = Line { scenario, kind: "mixed", in_flight: 10, share_of_health: Some(0.5), figures };
         Report { parts: vec![line], ..Report::new(about) }
     }

@@ -210,7 +210,13 @@ async fn a_plan_that_is_kept_answers_as_one_made_for_the_statement() {
             // Twice: the second finds the plan of the first.
             for _ in 0..2 {
                 let (given, plan_cache) = server.kept("u", sql, &params).await;
-                assert_eq!(given, expected, "{sql} {params:?}");
+                match (&given, &expected) {
+                    // Of two bad parameters either may be the one that is named.
+                    (Err((given, _)), Err((expected, _))) if *expected == ErrorCode::ParamTypeMismatch => {
+                        assert_eq!(given, expected, "{sql} {params:?}");
+                    }
+                    _ => assert_eq!(given, expected, "{sql} {params:?}"),
+                }
                 hits += usize::from(plan_cache == Some(kalamdb_wire::PlanCache::Hit));
             }
             successes += usize::from(expected.is_ok());
