@@ -16,7 +16,9 @@ use serde_json::json;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::run::connection::Address;
+use crate::run::meter::{Meter, Sample, Series};
 
+use super::readers::Readers;
 use super::socket::Socket;
 
 /// Connections that are opened at the same time.
@@ -84,6 +86,18 @@ async fn follow_all(address: &Address, callers: &[Caller], sql: &str) -> Result<
         socket.follow(sql, json!({})).await?;
     }
     Ok(sockets)
+}
+
+/// Warms up, waits until what that set off is told, each row to so many, and measures: who is behind at the beginning would
+/// be so for a while. A warm-up that failed is what was measured.
+async fn measure_told(meter: &Meter, series: Series, readers: &mut Readers, told_to: usize) -> Result<Sample, Failure> {
+    let warm_up = meter.warm_up(series.clone()).await?;
+    if warm_up.figures.failed > 0 {
+        return Ok(warm_up);
+    }
+    readers.reach(warm_up.in_all * told_to as u64).await?;
+    let sample = meter.warmed().measure(Series { first: warm_up.next, ..series }).await?;
+    Ok(Sample { in_all: warm_up.in_all + sample.in_all, ..sample })
 }
 
 #[cfg(test)]

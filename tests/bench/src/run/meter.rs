@@ -57,6 +57,14 @@ impl Meter {
         Self { address, own: Process::own(), server, warm_up: args.warm_up }
     }
 
+    /// Only warms up, so that what it sets off can be waited for before something is measured.
+    ///
+    /// # Errors
+    /// As for [`Self::measure`].
+    pub(crate) async fn warm_up(&self, series: Series) -> Result<Sample, Failure> {
+        self.measure(Series { cap: Some(Duration::ZERO), pace: Pace::Closed, ..series }).await
+    }
+
     /// The same without a warm-up: for what goes on where something else was measured.
     pub(crate) fn warmed(&self) -> Self {
         Self { warm_up: Duration::ZERO, ..self.clone() }

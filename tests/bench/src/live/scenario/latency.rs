@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::follow_all;
+use super::{follow_all, measure_told};
 use crate::failure::Failure;
 use crate::live::Bench;
 use crate::live::inserts::Inserts;
@@ -34,7 +34,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<LatencyReport, Fail
     let place = bench.stage.place(Target::Users, users)?;
     let table = bench.stage.make(&place, "live").await?;
     let sockets = follow_all(&bench.meter.address, &place.callers, &format!("SELECT id FROM {table}")).await?;
-    let readers = Readers::start(sockets);
+    let mut readers = Readers::start(sockets);
     let inserts = Arc::new(Inserts::new(&table, users));
     let series = Series {
         operation: Arc::<Inserts>::clone(&inserts),
@@ -45,7 +45,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<LatencyReport, Fail
         cap: Some(bench.args.duration),
         pace: Pace::Open { rate: bench.args.rate },
     };
-    let sample = bench.meter.measure(series).await?;
+    let sample = measure_told(bench.meter, series, &mut readers, 1).await?;
     let mut report = LatencyReport { users, in_flight, insert: sample.figures, notification_ms: None, p50_ratio: None };
     if report.insert.is_bad() {
         // What has to be told is not known, and the run is a failure anyway.

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{OPENERS, follow_all};
+use super::{OPENERS, follow_all, measure_told};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::live::Bench;
@@ -86,7 +86,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<SlowReport, Failure
     };
     let sockets = follow_all(address, &vec![caller.clone(); fast], &sql).await?;
     let mut readers = Readers::start(sockets);
-    let without = bench.meter.measure(series(0)).await?;
+    let without = measure_told(bench.meter, series(0), &mut readers, fast).await?;
     if !without.figures.is_bad() {
         // What is behind here would be behind there.
         readers.reach(without.in_all * fast as u64).await?;
