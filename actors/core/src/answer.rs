@@ -30,7 +30,7 @@ const QUEUED_CHUNKS: usize = 1;
 #[derive(Debug, Default)]
 struct Ending {
     result: OnceLock<Result<()>>,
-    broken: CancellationToken,
+    over: CancellationToken,
 }
 
 /// The result of one SELECT, chunk by chunk; dropping it ends the query. An error is the last item.
@@ -42,10 +42,10 @@ pub struct AnswerStream {
 }
 
 impl AnswerStream {
-    /// Cancelled when the query ended by an error, whether the chunks before it were taken or not.
+    /// Cancelled when the query has ended, whether its last chunks were taken or not.
     #[must_use]
-    pub fn broken(&self) -> CancellationToken {
-        self.ending.broken.clone()
+    pub fn over(&self) -> CancellationToken {
+        self.ending.over.clone()
     }
 }
 
@@ -104,9 +104,8 @@ impl AnswerSink {
 
 impl Drop for AnswerSink {
     fn drop(&mut self) {
-        if self.ending.result.get_or_init(|| Err(lost())).is_err() {
-            self.ending.broken.cancel();
-        }
+        let _ = self.ending.result.get_or_init(|| Err(lost()));
+        self.ending.over.cancel();
     }
 }
 
@@ -122,7 +121,7 @@ mod tests {
         let (sink, mut stream) = AnswerSink::pair();
         assert!(sink.send(b"a".to_vec()).await);
         drop(sink);
-        assert!(stream.broken().is_cancelled());
+        assert!(stream.over().is_cancelled());
         assert_eq!(stream.next().await.and_then(Result::ok).as_deref(), Some(&b"a"[..]));
         assert_eq!(stream.next().await.and_then(Result::err).map(|error| error.code), Some(ErrorCode::Internal));
         assert!(stream.next().await.is_none());
@@ -132,7 +131,7 @@ mod tests {
     async fn a_whole_answer_ends_and_a_client_that_left_is_noticed() {
         let (sink, mut stream) = AnswerSink::pair();
         sink.end(Ok(()));
-        assert!(stream.next().await.is_none() && !stream.broken().is_cancelled());
+        assert!(stream.next().await.is_none() && stream.over().is_cancelled());
         let (sink, stream) = AnswerSink::pair();
         drop(stream);
         sink.gone().await;

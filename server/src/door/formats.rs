@@ -150,11 +150,11 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// Marks an answer whose query may end before its client has read what there is.
 #[derive(Debug, Clone)]
-pub(super) struct Broken(pub(super) CancellationToken);
+pub(super) struct QueryOver(pub(super) CancellationToken);
 
 /// An answer that is sent as it comes.
 pub(super) fn stream(rows: AnswerStream, format: AnswerFormat, request_id: &RequestId) -> Response {
-    let broken = Broken(rows.broken());
+    let over = QueryOver(rows.over());
     let rows = Rows { rows, format, request_id: request_id.clone(), is_over: false };
     let mut response = warp::reply::stream(rows).into_response();
     let content_type = match format {
@@ -165,7 +165,7 @@ pub(super) fn stream(rows: AnswerStream, format: AnswerFormat, request_id: &Requ
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.extensions_mut().insert(broken);
+    response.extensions_mut().insert(over);
     response
 }
 

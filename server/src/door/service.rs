@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use warp::filters::BoxedFilter;
 
 use super::context::{REQUEST_ID, RequestContext, RequestId};
-use super::formats::Broken;
+use super::formats::QueryOver;
 use super::routes::routes;
 use super::socket::{self, UpgradeSlot};
 use super::stream::{Phase, PhaseCell};
@@ -94,14 +94,14 @@ impl Service {
             took_ms = begun.elapsed().as_secs_f64() * 1000.0,
             "request answered"
         );
-        let watch = response.extensions_mut().remove::<Broken>().map(|Broken(broken)| {
+        let watch = response.extensions_mut().remove::<QueryOver>().map(|QueryOver(over)| {
             let phase = phase.clone();
-            // A client that takes nothing learns nothing either: from here on its connection is idle.
+            // What is left is the client's to take, and nobody's work: a connection that takes nothing of it is idle.
             let idle = async move {
-                broken.cancelled().await;
+                over.cancelled().await;
                 phase.set(Phase::Idle(tokio::time::Instant::now()));
             };
-            AbortOnDropHandle::new(spawn(&TaskTracker::new(), "broken answer", idle))
+            AbortOnDropHandle::new(spawn(&TaskTracker::new(), "end of a streamed answer", idle))
         });
         Ok(response.map(|body| PhasedBody { body: Box::pin(body), phase, _watch: watch }))
     }

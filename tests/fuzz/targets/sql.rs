@@ -29,7 +29,7 @@ fn check(text: &str) {
 }
 
 fn check_statement(text: &str, statement: &ParsedStatement) {
-    assert!(text.contains(&statement.text), "{:?} is no part of the text", statement.text);
+    assert!(text.contains(&*statement.text), "{:?} is no part of the text", statement.text);
     assert!(statement.parameters <= text.matches('$').count());
     assert!(statement.depth <= 6200, "deeper than promised: {}", statement.depth);
     assert_inside(text, statement.position.line, statement.position.column);

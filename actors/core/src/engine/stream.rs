@@ -68,6 +68,8 @@ impl RunningStream {
     pub(crate) async fn run(self, request_id: &str) {
         let Self { scope, mut chunks, sink } = self;
         let result = pump(&scope, &mut chunks, &sink).await;
+        // Whatever still works for it elsewhere has no deadline any more.
+        scope.call_off();
         // What the statement held goes before its end is known.
         drop(chunks);
         if let Err(error) = &result {
