@@ -19,6 +19,7 @@ mod readme;
 mod restart;
 mod roles;
 mod select;
+mod sessions;
 mod status;
 mod stop;
 mod storages;

@@ -8,7 +8,7 @@ use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result, UserId};
 use kalamdb_live::{LiveCaller, LiveConnection, LiveOutbox, LiveSource, LiveWork};
 use kalamdb_store::BackendRegistry;
-use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, StatementResult};
+use kalamdb_wire::{ActorNode, FlushOverview, LiveOverview, PlanCacheOverview, RawRows, SessionEntry, StatementResult};
 
 use crate::answer::{AnswerFormat, AnswerStream};
 use crate::catalog::warn_of_localhost_user;
@@ -264,6 +264,12 @@ impl Engine {
     #[must_use]
     pub fn plan_cache_overview(&self) -> PlanCacheOverview {
         self.runtime.plans().overview()
+    }
+
+    /// Every session, by user.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionEntry> {
+        status::sessions(&self.runtime)
     }
 
     /// What live queries have cost, for tests and measurements.

@@ -1,14 +1,14 @@
-//! What the status endpoints say of flushes and jobs.
+//! What the status endpoints say of flushes, jobs and sessions.
 
 use std::sync::Arc;
 
 use kalamdb_commons::{Error, ErrorCode, Result, TableType};
 use kalamdb_store::codec::catalog::{JobRecord, JobStatus, JobType};
 use kalamdb_store::jobs;
-use kalamdb_wire::{FlushOverview, FlushedTable, RawRows};
+use kalamdb_wire::{FlushOverview, FlushedTable, RawRows, SessionEntry};
 
 use crate::catalog::TableEntry;
-use crate::engine::{Runtime, StoredTable, job_row, result_of, timestamp};
+use crate::engine::{Runtime, SessionRow, StoredTable, job_row, result_of, timestamp};
 use crate::tree::{FlushClient, FlushPhase};
 
 /// There is one server so far.
@@ -54,6 +54,20 @@ pub(crate) fn flush_overview(runtime: &Runtime, flushes: &FlushClient) -> FlushO
         workers: runtime.settings().flush.workers as u64,
         tables,
     }
+}
+
+pub(crate) fn sessions(runtime: &Runtime) -> Vec<SessionEntry> {
+    let shown = |at: i64| timestamp(at).unwrap_or_default();
+    let entry = |row: SessionRow| SessionEntry {
+        user_id: row.user_id.as_str().to_owned(),
+        registrations: row.registrations,
+        hits: row.hits,
+        misses: row.misses,
+        evictions: row.evictions,
+        created_at: shown(row.created_at),
+        last_active_at: shown(row.last_active_at),
+    };
+    runtime.sessions().rows().into_iter().map(entry).collect()
 }
 
 pub(crate) async fn jobs(runtime: &Runtime, question: &JobsQuestion) -> Result<RawRows> {

@@ -75,6 +75,11 @@ pub enum Statement {
     },
     /// `CLEAR PLAN CACHE`
     ClearPlanCache,
+    /// `CLEAR SESSION CACHE ['user']`
+    ClearSessionCache {
+        /// Whose; of all where it is missing.
+        user: Option<UserId>,
+    },
     /// `SHOW TABLE STATS t`
     ShowTableStats {
         /// Without `.user.`.
@@ -181,6 +186,7 @@ impl Statement {
             | Self::FlushAllTables
             | Self::KillLiveQuery { .. }
             | Self::ClearPlanCache
+            | Self::ClearSessionCache { .. }
             | Self::ShowTableStats { .. }
             | Self::DropTable { .. }
             | Self::CreateUser { .. }

@@ -21,4 +21,6 @@ pub use live::{
 pub use request::{MAX_PARAMS, SqlRequestBody};
 pub use response::{Column, PlanCache, SqlResponse, StatementResult, SuccessTag};
 pub use rows::RawRows;
-pub use status::{ActorNode, FlushOverview, FlushedTable, Health, LiveOverview, PlanCacheOverview, Ready};
+pub use status::{
+    ActorNode, FlushOverview, FlushedTable, Health, LiveOverview, PlanCacheOverview, Ready, SessionEntry,
+};

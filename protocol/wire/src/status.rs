@@ -56,6 +56,25 @@ pub struct PlanCacheOverview {
     pub invalidations: u64,
 }
 
+/// One of the answer of `GET /api/actors/sessions`: what a user's session keeps of tables, and how often that was of use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEntry {
+    /// Whose.
+    pub user_id: String,
+    /// Tables that it knows.
+    pub registrations: u64,
+    /// Names that it knew.
+    pub hits: u64,
+    /// Names that had to be looked up in the catalog.
+    pub misses: u64,
+    /// Tables that made room for others, or were not used for too long.
+    pub evictions: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339: when a statement began or ended last.
+    pub last_active_at: String,
+}
+
 /// `GET /api/actors/flush`: what is flushed, what waits, and how each table stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlushOverview {

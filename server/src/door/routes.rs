@@ -37,6 +37,7 @@ pub(super) fn routes(door: &Arc<Door>) -> BoxedFilter<(Response,)> {
     let read = || methods(READ).and(with_door.clone()).and(context()).and(warp::header::headers_cloned());
     let flushes = warp::path!("api" / "actors" / "flush").and(read()).then(status::flushes).boxed();
     let live = warp::path!("api" / "actors" / "live").and(read()).then(status::live).boxed();
+    let sessions = warp::path!("api" / "actors" / "sessions").and(read()).then(status::sessions).boxed();
     let plans = warp::path!("api" / "actors" / "plan-cache").and(read()).then(status::plan_cache).boxed();
     let jobs = warp::path!("api" / "jobs")
         .and(read())
@@ -50,6 +51,19 @@ pub(super) fn routes(door: &Arc<Door>) -> BoxedFilter<(Response,)> {
     let ready =
         warp::path!("ready").and(methods(READ)).and(with_door.clone()).and(context()).then(status::ready).boxed();
     let health = warp::path!("health").and(methods(READ)).map(status::health).boxed();
-    let status = actors.or(flushes).unify().or(live).unify().or(plans).unify().or(jobs).unify().or(job).unify().boxed();
+    let status = actors
+        .or(flushes)
+        .unify()
+        .or(live)
+        .unify()
+        .or(sessions)
+        .unify()
+        .or(plans)
+        .unify()
+        .or(jobs)
+        .unify()
+        .or(job)
+        .unify()
+        .boxed();
     sql.or(status).unify().or(ready).unify().or(health).unify().recover(recover).unify().boxed()
 }

@@ -76,6 +76,15 @@ pub(super) async fn plan_cache(door: Arc<Door>, context: RequestContext, headers
     overview.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
 }
 
+/// `GET /api/actors/sessions`: every session, as an array.
+pub(super) async fn sessions(door: Arc<Door>, context: RequestContext, headers: HeaderMap) -> Response {
+    let sessions = async {
+        require_service(&door, &context, &headers)?;
+        object(&door.engine.sessions())
+    };
+    sessions.await.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
+}
+
 /// `GET /api/jobs?status=&type=&limit=`: the newest rows of `system.jobs`, as an array.
 pub(super) async fn jobs(door: Arc<Door>, context: RequestContext, headers: HeaderMap, query: String) -> Response {
     let jobs = async {

@@ -13,7 +13,7 @@ use super::dml::{CHANGED_ROWS, ChangedRows};
 use super::errors::from_datafusion;
 use super::runtime::{CatalogAndRows, now_micros};
 use super::scope::Scope;
-use super::{Runtime, Store};
+use super::{Runtime, SessionCache, Store};
 use crate::HeaderUser;
 use crate::catalog::{CatalogSnapshot, TableEntry};
 use crate::segments::{PartitionSegments, Search};
@@ -48,6 +48,7 @@ pub(crate) struct StatementContext {
     pub(crate) plan_text: Option<Arc<str>>,
     /// Memory that the request's results take.
     pub(crate) results: Arc<MemoryReservation>,
+    session: Option<Arc<SessionCache>>,
     /// Partitions named in any way, and those read by a query among them.
     touched: Mutex<HashSet<PartitionId>>,
     read: Mutex<HashSet<PartitionId>>,
@@ -104,6 +105,7 @@ impl StatementContext {
             is_heavy: scope.is_heavy,
             plan_text: scope.plan_text.clone(),
             results: Arc::clone(&scope.results),
+            session: scope.session.clone(),
             touched: Mutex::default(),
             read: Mutex::default(),
             changed: Mutex::default(),
@@ -175,7 +177,10 @@ impl StatementContext {
         if action != Action::Read && super::show::is_virtual(name.namespace.as_str()) {
             return Err(Error::new(ErrorCode::Forbidden, format!("'{name}' is made by the server: nobody writes it")));
         }
-        let entry = self.catalog.table(&name)?;
+        let entry = match &self.session {
+            Some(session) => session.resolve(&self.catalog, &name, self.now)?,
+            None => Arc::clone(self.catalog.table(&name)?),
+        };
         if action == Action::Change && entry.table_type() == TableType::Stream {
             return Err(Error::new(
                 ErrorCode::Unsupported,
@@ -184,8 +189,8 @@ impl StatementContext {
                 ),
             ));
         }
-        let user = self.partition_user(entry, table.user_qualifier)?;
-        self.check_role(entry, action)?;
+        let user = self.partition_user(&entry, table.user_qualifier)?;
+        self.check_role(&entry, action)?;
         if let Some(user) = &user {
             let mut owner = self.owner.lock();
             if owner.get_or_insert_with(|| user.clone()) != user {
@@ -201,7 +206,7 @@ impl StatementContext {
         if action == Action::Read {
             self.read.lock().insert(partition.clone());
         }
-        Ok((Arc::clone(entry), partition))
+        Ok((entry, partition))
     }
 
     fn partition_user(&self, entry: &TableEntry, user_qualifier: bool) -> Result<Option<UserId>> {

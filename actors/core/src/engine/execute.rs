@@ -17,7 +17,7 @@ use super::query::{Explain, run_query, select};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
 use super::stream::{self, RunningStream};
-use super::{Runtime, flush, show, storages};
+use super::{Runtime, SessionCache, flush, show, storages};
 use crate::tree::Clients;
 use crate::{AnswerFormat, AnswerMemory, AnswerStream, SqlOutcome, SqlRequest, StatementError};
 
@@ -30,6 +30,7 @@ const MOST_STATEMENTS: usize = 10_000;
 pub(crate) async fn run_request(
     runtime: &Arc<Runtime>,
     clients: &Clients,
+    session: Option<&Arc<SessionCache>>,
     request: &SqlRequest,
     format: Option<AnswerFormat>,
     deadline: Deadline,
@@ -54,7 +55,8 @@ pub(crate) async fn run_request(
         ));
     }
     let format = format.filter(|_| statements.len() == 1);
-    let caller = Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel);
+    let caller =
+        Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel).in_session(session);
     let mut at = 0;
     while let Some(parsed) = statements.next() {
         let (is_kept, was_known) = (statements.is_kept(), statements.was_known());
@@ -156,6 +158,12 @@ async fn run_statement(
             let count = Box::pin(scope.bound(clients.plans.clear())).await?;
             let noun = if count == 1 { "statement" } else { "statements" };
             Ok(StatementResult::message(0, format!("plan cache cleared: plans of {count} {noun}")))
+        }
+        Statement::ClearSessionCache { user } => {
+            ddl::check_role(scope.identity.role)?;
+            let count = scope.runtime.sessions().clear(user.as_ref());
+            let noun = if count == 1 { "registration" } else { "registrations" };
+            Ok(StatementResult::message(0, format!("session cache cleared: {count} {noun}")))
         }
         Statement::ShowTableStats { table } => {
             flush::table_stats(&*scope.begin_unseeing(None).await?, &clients.flushes, table)

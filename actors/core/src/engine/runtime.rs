@@ -23,6 +23,7 @@ use super::params::Params;
 use super::parsed::{ParsedStatements, plans_nothing};
 use super::planning::session_state;
 use super::plans::PlanCache;
+use super::sessions::SessionCaches;
 use super::store::Store;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
@@ -55,6 +56,7 @@ pub(crate) struct Runtime {
     snowflakes: Arc<SnowflakeGenerator>,
     parsed: ParsedStatements,
     plans: PlanCache,
+    sessions: Arc<SessionCaches>,
     heavy_plans: Arc<Semaphore>,
     refusing: AtomicBool,
     /// Held by whoever opens the store again.
@@ -102,6 +104,7 @@ impl Runtime {
         store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
         let plans = PlanCache::new(&settings.query);
+        let sessions = SessionCaches::new(settings.session.clone());
         Ok(Self {
             state: session_state(&settings, &snowflakes)?,
             settings,
@@ -114,6 +117,7 @@ impl Runtime {
             snowflakes,
             parsed: ParsedStatements::new(),
             plans,
+            sessions,
             heavy_plans: Arc::new(Semaphore::new(HEAVY_PLANS)),
             refusing: AtomicBool::new(false),
             reopening: AsyncMutex::default(),
@@ -290,6 +294,11 @@ impl Runtime {
 
     pub(crate) fn plans(&self) -> &PlanCache {
         &self.plans
+    }
+
+    /// What sessions keep of tables.
+    pub(crate) fn sessions(&self) -> &Arc<SessionCaches> {
+        &self.sessions
     }
 
     /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.

@@ -12,8 +12,8 @@ use kalamdb_sql::ParsedStatement;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Runtime;
 use super::context::StatementContext;
+use super::{Runtime, SessionCache};
 use crate::HeaderUser;
 
 /// Statements nested deeper, or longer, are planned apart from the others.
@@ -29,6 +29,8 @@ pub(crate) struct Caller {
     pub(crate) cancel: CancellationToken,
     /// Memory that the results take.
     pub(crate) results: Arc<MemoryReservation>,
+    /// What the session that it is run in keeps.
+    pub(crate) session: Option<Arc<SessionCache>>,
 }
 
 impl Caller {
@@ -41,7 +43,12 @@ impl Caller {
     ) -> Self {
         let pool = &runtime.state().runtime_env().memory_pool;
         let results = Arc::new(MemoryConsumer::new("results").register(pool));
-        Self { identity, header_user, namespace, cancel: cancel.clone(), results }
+        Self { identity, header_user, namespace, cancel: cancel.clone(), results, session: None }
+    }
+
+    /// The same in a session.
+    pub(crate) fn in_session(self, session: Option<&Arc<SessionCache>>) -> Self {
+        Self { session: session.cloned(), ..self }
     }
 }
 
@@ -57,6 +64,7 @@ pub(crate) struct Scope {
     /// The statement's text, where its plans are kept.
     pub(crate) plan_text: Option<Arc<str>>,
     pub(crate) results: Arc<MemoryReservation>,
+    pub(crate) session: Option<Arc<SessionCache>>,
     limits: Limits,
 }
 
@@ -164,6 +172,7 @@ impl Scope {
             is_heavy: false,
             plan_text: None,
             results: Arc::clone(&caller.results),
+            session: caller.session.clone(),
             limits: Limits { deadline, cancel: caller.cancel.clone(), open_end: None },
         }
     }

@@ -3,6 +3,7 @@
 mod flushed;
 mod plans;
 mod ranges;
+mod sessions;
 mod twins;
 
 use std::sync::Arc;
@@ -239,7 +240,7 @@ async fn a_slow_query_ends_with_timeout() {
         let (clients, request) = (server.tree.clients(), Server::request("u", Role::Dba, sql, vec![]));
         let deadline = Instant::now() + Duration::from_secs(60);
         let outcome =
-            run_request(&server.runtime, &clients, &request, None, deadline, &CancellationToken::new()).await.0;
+            run_request(&server.runtime, &clients, None, &request, None, deadline, &CancellationToken::new()).await.0;
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
     }
     // Billions of pairs: no machine is done with them in time.
@@ -265,7 +266,8 @@ async fn a_batch_with_parameters_is_refused_before_it_begins() {
     let clients = server.tree.clients();
     let request = Server::request("u", Role::Dba, "CREATE NAMESPACE a; SELECT $1", vec![json!(1)]);
     let deadline = Instant::now() + Duration::from_secs(60);
-    let outcome = run_request(&server.runtime, &clients, &request, None, deadline, &CancellationToken::new()).await.0;
+    let outcome =
+        run_request(&server.runtime, &clients, None, &request, None, deadline, &CancellationToken::new()).await.0;
     assert!(outcome.results.is_empty());
     assert_eq!(outcome.error.map(|failed| failed.error.code), Some(ErrorCode::ParamsWithBatch));
 }
@@ -277,7 +279,7 @@ async fn time_spent_waiting_is_time_of_the_first_statement() {
     let clients = server.tree.clients();
     let run = async |sql: &str, deadline: Instant| {
         let request = Server::request("u", Role::Dba, sql, vec![]);
-        run_request(&server.runtime, &clients, &request, None, deadline, &CancellationToken::new()).await.0
+        run_request(&server.runtime, &clients, None, &request, None, deadline, &CancellationToken::new()).await.0
     };
     // It came so long ago that its time is over before it begins.
     let past = Instant::now().checked_sub(Duration::from_secs(1)).expect("the clock has run for a second");
@@ -319,7 +321,7 @@ async fn definitions_of_a_request_that_was_called_off_are_not_begun() {
     let server = Server::start().await;
     let run = async |sql: &str, deadline: Instant, cancel: &CancellationToken| {
         let request = Server::request("admin", Role::Dba, sql, vec![]);
-        run_request(&server.runtime, &server.tree.clients(), &request, None, deadline, cancel).await.0
+        run_request(&server.runtime, &server.tree.clients(), None, &request, None, deadline, cancel).await.0
     };
     let (later, cancelled) = (Instant::now() + Duration::from_secs(60), CancellationToken::new());
     cancelled.cancel();

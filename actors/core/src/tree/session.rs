@@ -1,4 +1,4 @@
-//! `SessionActor`: one user's session. It starts each of the user's statements in a task of its own, which
+//! `SessionActor`: one user's session, which keeps the tables that the user's statements have named. It starts each of the user's statements in a task of its own, which
 //! waits for its turn, runs, and answers by itself, so a slow statement delays no other. Tasks run on the threads
 //! for statements, which have the stack that parsing and planning take. An INSERT that needs neither is started where
 //! it comes in, on the threads of connections and actors: there is nothing to resolve, and two hops cost more than it.
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, Admitted, UserPlaces};
 use super::claim::Claim;
 use super::gauges::{Gauges, Mail, Named};
-use crate::engine::run_request;
+use crate::engine::{Runtime, SessionCache, run_request};
 use crate::task::spawn_on;
 use crate::{AnswerFormat, SqlOutcome, SqlRequest};
 
@@ -39,13 +39,14 @@ pub(super) struct SessionHandle {
 pub(super) struct SessionShared {
     pub(super) gauges: Arc<Gauges>,
     places: UserPlaces,
+    cache: Arc<SessionCache>,
     tasks: AtomicUsize,
     last_active: Mutex<Instant>,
 }
 
 impl SessionShared {
-    pub(super) fn new(places: UserPlaces, gauges: Arc<Gauges>) -> Arc<Self> {
-        Arc::new(Self { gauges, places, tasks: AtomicUsize::new(0), last_active: Mutex::new(Instant::now()) })
+    pub(super) fn new(places: UserPlaces, cache: Arc<SessionCache>, gauges: Arc<Gauges>) -> Arc<Self> {
+        Arc::new(Self { gauges, places, cache, tasks: AtomicUsize::new(0), last_active: Mutex::new(Instant::now()) })
     }
 
     /// Whether nothing of it runs or waits.
@@ -150,6 +151,7 @@ impl Active {
     fn begin(shared: &Arc<SessionShared>) -> Self {
         shared.tasks.fetch_add(1, Ordering::AcqRel);
         *shared.last_active.lock() = Instant::now();
+        shared.cache.is_active();
         Self(Arc::clone(shared))
     }
 }
@@ -157,6 +159,7 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         *self.0.last_active.lock() = Instant::now();
+        self.0.cache.is_active();
         self.0.tasks.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -182,7 +185,8 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     }
     shared.gauges.passes("begun");
     let cancel = admission.cancel.child_token();
-    let run = run_request(&admission.runtime, &admission.clients, &request, format, deadline, &cancel);
+    let (runtime, session) = (&admission.runtime, Some(&shared.cache));
+    let run = run_request(runtime, &admission.clients, session, &request, format, deadline, &cancel);
     let mut run = std::pin::pin!(run);
     let (outcome, streaming) = tokio::select! {
         outcome = &mut run => outcome,
@@ -194,8 +198,17 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
     shared.gauges.passes("done");
     // A client that is gone has dropped its end of the stream with it.
     let _ = reply.send(outcome);
+    make_room(runtime);
     if let Some(streaming) = streaming {
         Box::pin(streaming.run(&request.request_id)).await;
+    }
+}
+
+/// Has room made for registrations where a session found none: nobody waits for it.
+fn make_room(runtime: &Arc<Runtime>) {
+    if runtime.sessions().wants_room() {
+        let sessions = Arc::clone(runtime.sessions());
+        drop(spawn_on(runtime.statements(), "make room", async move { sessions.make_room() }));
     }
 }
 

@@ -25,6 +25,7 @@ use super::faults::Faults;
 use super::gauges::{Gauges, Mail, Named, cause};
 use super::session::{SessionActor, SessionArgs, SessionHandle, SessionShared};
 use super::slot::takes_messages;
+use crate::engine::now_micros;
 
 pub(crate) use client::SessionsClient;
 
@@ -113,7 +114,8 @@ impl SessionsState {
             Some(shared) => shared,
             None => {
                 let places = self.args.admission.user_places();
-                SessionShared::new(places, Gauges::new("SessionActor", self.args.faults.clone()))
+                let cache = self.args.admission.runtime.sessions().open(user.clone());
+                SessionShared::new(places, cache, Gauges::new("SessionActor", self.args.faults.clone()))
             }
         };
         if failures > 0 {
@@ -136,6 +138,7 @@ impl SessionsState {
         let now = Instant::now();
         self.failures.forget(now);
         self.leftovers.retain(|_, shared| !shared.is_idle());
+        self.args.admission.runtime.sessions().expire(now_micros());
         let mut retired = Vec::new();
         let live = self.args.admission.runtime.live_hub();
         self.args.index.retain(|user, session| {

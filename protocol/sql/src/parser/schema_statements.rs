@@ -99,13 +99,17 @@ pub(super) fn kill(input: &mut Input<'_>) -> Result<Statement> {
     Ok(Statement::KillLiveQuery { live_id })
 }
 
-/// `CLEAR PLAN CACHE`
+/// `CLEAR PLAN CACHE`, `CLEAR SESSION CACHE ['user']`
 pub(super) fn clear(input: &mut Input<'_>) -> Result<Statement> {
     input.expect_word("CLEAR")?;
     if input.take_words(&["PLAN", "CACHE"]) {
         return Ok(Statement::ClearPlanCache);
     }
-    Err(refused::not_yet(input, "CLEAR of anything but the PLAN CACHE"))
+    if input.take_words(&["SESSION", "CACHE"]) {
+        let user = if input.peek().is_some() { Some(users::user_id(input)?) } else { None };
+        return Ok(Statement::ClearSessionCache { user });
+    }
+    Err(input.unexpected("PLAN CACHE or SESSION CACHE after CLEAR"))
 }
 
 /// `DESCRIBE t`

@@ -58,6 +58,20 @@ fn name(table: &TableRef) -> String {
 }
 
 #[test]
+fn caches_are_cleared() {
+    assert!(matches!(one("clear plan cache").expect("it parses"), Statement::ClearPlanCache));
+    assert!(matches!(one("CLEAR SESSION CACHE").expect("it parses"), Statement::ClearSessionCache { user: None }));
+    let Statement::ClearSessionCache { user: Some(user) } = one("CLEAR SESSION CACHE 'Ann'").expect("it parses") else {
+        panic!("of a user")
+    };
+    assert_eq!(user.as_str(), "Ann");
+    for sql in ["CLEAR", "CLEAR CACHE", "CLEAR SESSION", "CLEAR SESSION CACHE ann", "CLEAR SESSION CACHE 'a' 'b'"] {
+        refused(sql, ErrorCode::InvalidSql);
+    }
+    refused("CLEAR SESSION CACHE ''", ErrorCode::InvalidName);
+}
+
+#[test]
 fn statements_come_one_by_one() {
     let sql = "CREATE NAMESPACE a;\n  INSERT INTO t VALUES ('a;b');;\n/* ; */ SELEC 1; SELECT 2";
     let mut all = statements(sql);
@@ -132,7 +146,6 @@ fn what_is_not_offered_is_named() {
         ("CREATE ROLE a", "CREATE ROLE"),
         ("BACKUP DATABASE TO 'd'", "BACKUP"),
         ("KILL JOB 'x'", "KILL"),
-        ("CLEAR SESSION CACHE", "CLEAR"),
         ("SHOW BACKUPS", "BACKUPS"),
         ("SHOW COLUMNS FROM t", "SHOW COLUMNS"),
         ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR"),

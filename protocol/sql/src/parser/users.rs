@@ -36,7 +36,7 @@ pub(super) fn drop(input: &mut Input<'_>) -> Result<Statement> {
 }
 
 /// A user id is any text, so it stands in single quotes; a name without them would be folded to lower case.
-fn user_id(input: &mut Input<'_>) -> Result<UserId> {
+pub(super) fn user_id(input: &mut Input<'_>) -> Result<UserId> {
     let Some(Token::SingleQuotedString(text)) = input.peek() else {
         return Err(input.unexpected("a user id in single quotes"));
     };

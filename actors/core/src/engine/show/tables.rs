@@ -8,6 +8,7 @@ use kalamdb_store::codec::catalog::{StorageRecord, StorageType, UserRecord};
 use super::super::context::StatementContext;
 use super::super::plans::PlanRow;
 use super::super::rows::RowColumn;
+use super::super::sessions::SessionRow;
 use super::stored::StoredTable;
 use super::{INFORMATION_SCHEMA, SYSTEM, is_visible, text};
 use crate::segments::LOCAL_STORAGE;
@@ -26,12 +27,13 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 9] = [
+const SYSTEM_TABLES: [SystemTable; 10] = [
     SystemTable::Namespaces,
     SystemTable::Tables,
     SystemTable::TableSchemas,
     SystemTable::Storages,
     SystemTable::Users,
+    SystemTable::Sessions,
     SystemTable::Jobs,
     SystemTable::Segments,
     SystemTable::LiveQueries,
@@ -117,6 +119,15 @@ impl VirtualTable {
                 ("last_update_at", Timestamp, true),
                 ("node", Text, false),
             ],
+            Self::System(SystemTable::Sessions) => &[
+                ("user_id", Text, false),
+                ("registrations", BigInt, false),
+                ("hits", BigInt, false),
+                ("misses", BigInt, false),
+                ("evictions", BigInt, false),
+                ("created_at", Timestamp, false),
+                ("last_active_at", Timestamp, false),
+            ],
             Self::System(SystemTable::PlanCache) => &[
                 ("sql", Text, false),
                 ("hits", BigInt, false),
@@ -161,6 +172,7 @@ impl VirtualTable {
             Self::System(SystemTable::Users) => users(context),
             Self::System(SystemTable::Storages) => storages(context),
             Self::System(SystemTable::LiveQueries) => live_queries(context),
+            Self::System(SystemTable::Sessions) => sessions(context),
             Self::System(SystemTable::PlanCache) => plan_cache(context),
             Self::System(_) => table_schemas(context),
             Self::InformationTables => information_tables(context),
@@ -258,6 +270,21 @@ fn live_queries(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.runtime.live_hub().map(|hub| hub.rows().into_iter().map(row).collect()).unwrap_or_default()
+}
+
+fn sessions(context: &StatementContext) -> Vec<Row> {
+    let row = |session: SessionRow| {
+        vec![
+            text(session.user_id.as_str()),
+            number(session.registrations),
+            number(session.hits),
+            number(session.misses),
+            number(session.evictions),
+            Value::Timestamp(session.created_at),
+            Value::Timestamp(session.last_active_at),
+        ]
+    };
+    context.runtime.sessions().rows().into_iter().map(row).collect()
 }
 
 fn plan_cache(context: &StatementContext) -> Vec<Row> {
