@@ -10,6 +10,8 @@ mod flush;
 mod functions;
 mod interrupt;
 mod literals;
+mod long;
+mod memory;
 mod params;
 mod parsed;
 mod planning;
@@ -30,6 +32,7 @@ mod stream;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod values;
 
 pub(crate) use analyzer::analyzer_rules;

@@ -1,5 +1,6 @@
 //! The disk, and the power.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +12,7 @@ use kalamdb_store::{
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tempfile::TempDir;
 
 use crate::Faults;
 use crate::backend::{Powered, UnstableBackend};
@@ -32,8 +34,8 @@ pub(crate) struct Parts {
     /// Written by a backend that was dropped and not closed: the operating system has it still.
     left: Mutex<Vec<Batch>>,
     boots: AtomicU64,
-    /// Tells it from the other machines of this process.
-    number: u64,
+    /// For files beside the backend; it goes with the machine.
+    directory: TempDir,
     /// How often the power was cut: who was running then stays dead.
     cuts: AtomicU64,
     /// What was written since it was last asked for; nothing while nobody asks.
@@ -79,11 +81,13 @@ impl Machine {
     pub const BACKEND: &'static str = "unstable";
 
     /// A machine with an empty disk; the same seed has the same luck.
+    ///
+    /// # Panics
+    /// Where no temporary directory can be made.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        static BUILT: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Parts {
-            number: BUILT.fetch_add(1, Ordering::Relaxed),
+            directory: TempDir::new().expect("a directory for the machine's files"),
             faults: Faults::default(),
             die: Mutex::new(StdRng::seed_from_u64(seed)),
             disk: tokio::sync::Mutex::new(MemoryBackend::new()),
@@ -95,10 +99,10 @@ impl Machine {
         }))
     }
 
-    /// No other machine of this process has it.
+    /// An empty directory of its own, the same in all of its lives.
     #[must_use]
-    pub fn number(&self) -> u64 {
-        self.0.number
+    pub fn directory(&self) -> &Path {
+        self.0.directory.path()
     }
 
     /// Its switches.

@@ -1,12 +1,14 @@
 //! Bounds on statements: time, memory, rows written, how many run. Whoever meets one gets its code, the
 //! others notice nothing.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use kalamdb_tests::TestServer;
+use kalamdb_tests::{TestServer, eventually};
 
 /// Counts for as long as it is let.
 const ENDLESS: &str =
@@ -85,8 +87,8 @@ async fn other_users_go_on_beside_a_heavy_statement() {
 async fn a_query_beyond_the_memory_limit_ends_alone() {
     let server = with_rows(&[("query.memory_limit", "2MiB"), ("server.request_timeout", "20s")]).await;
     let ann = server.user("ann");
-    // A hundred thousand groups and long strings, nothing of which can be dropped early.
-    let sql = "SELECT count(*) FROM (SELECT a.id, b.id, array_agg(repeat(a.v, 50)) AS vs FROM t AS a, t AS b GROUP BY a.id, b.id) AS q WHERE cardinality(vs) > 0";
+    // One group of long strings: nothing of it can be dropped early, or written to disk.
+    let sql = "SELECT cardinality(array_agg(repeat(a.v, 50))) FROM t AS a, t AS b";
     let answer = ann.sql(sql).await;
     let message = answer.fails(503, "RESOURCES_EXHAUSTED");
     assert!(answer.retry_after.is_some(), "{message}");
@@ -146,4 +148,69 @@ async fn many_clients_of_one_user_are_all_answered() {
     values.sort();
     values.dedup();
     assert_eq!(values.len(), 100);
+}
+
+#[tokio::test]
+async fn what_memory_does_not_hold_is_written_to_disk_and_removed() {
+    let directory = TempDir::new().expect("a directory");
+    let rocksdb_dir = directory.path().join("rocksdb");
+    let path = rocksdb_dir.to_str().expect("a path that is text");
+    let server = with_rows(&[("query.memory_limit", "24MiB"), ("storage.rocksdb_dir", path)]).await;
+    let ann = server.user("ann");
+    // 20 MB of texts, none of which is next to its neighbours in the order.
+    for round in 1..=40 {
+        let copies = format!(
+            "INSERT INTO t SELECT id + {round} * 500, repeat(md5(CAST(id + {round} * 500 AS TEXT)), 32) FROM t WHERE id < 500"
+        );
+        ann.sql(copies).await.ok();
+    }
+    let sorted = "SELECT count(*) AS n, min(nr) AS low, max(nr) AS high FROM
+        (SELECT row_number() OVER (ORDER BY v) AS nr, v FROM t) AS s WHERE v > 'a'";
+    let explained = ann.sql(format!("EXPLAIN ANALYZE {sorted}")).await.success();
+    let spills = explained.text.split("spill_count=").skip(1).filter_map(|rest| rest.chars().next());
+    assert!(spills.clone().any(|digit| digit != '0'), "{}", explained.text);
+
+    let counted = ann.sql("SELECT count(*) FROM t WHERE v > 'a'").await.success().number();
+    let answer = ann.sql(sorted).await.success();
+    assert_eq!(answer.values(), [[json!(counted), json!(20_500 - counted + 1), json!(20_500)]]);
+
+    // Those who sort at the same time share what there is, and small statements find theirs.
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 {
+        let caller = ann.clone();
+        tasks.spawn(async move { caller.sql(sorted).await.success().values() });
+    }
+    while !tasks.is_empty() {
+        assert_eq!(ann.sql("SELECT v FROM t WHERE id = 7").await.success().values(), [[json!("value 7")]]);
+        if let Some(values) = tasks.try_join_next() {
+            assert_eq!(values.expect("an answer"), answer.values());
+        }
+    }
+
+    let spilled = rocksdb_dir.join("query-spill");
+    let left = async || {
+        let own: Vec<PathBuf> = files_in(&spilled);
+        assert_eq!(own.len(), 1, "{own:?}");
+        files_in(&own[0]).is_empty().then_some(())
+    };
+    eventually("no file is left", Duration::from_secs(20), left).await;
+}
+
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// A sort needs room for merging; it must not put aside so much that a few dozens are refused.
+#[tokio::test]
+async fn many_small_sorts_run_at_a_time() {
+    let server = with_rows(&[("query.memory_limit", "64MiB"), ("query.max_concurrent_per_user", "200")]).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let caller = server.user("ann");
+        tasks.spawn(async move { caller.sql("SELECT id FROM t WHERE id < 3 ORDER BY v DESC").await });
+    }
+    for answer in tasks.join_all().await {
+        assert_eq!(answer.success().values(), [[json!(2)], [json!(1)], [json!(0)]]);
+    }
 }

@@ -78,6 +78,40 @@ async fn explain_shows_a_plan_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn explain_says_which_way_a_statement_takes() {
+    let server = TestServer::start().await;
+    server.admin().sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, v TEXT)").await.ok();
+    let ann = server.user("ann");
+    let lookup = "lookup by primary key, without a plan";
+    let compiled = "plan compiled once and kept for all callers";
+    let alone = "planned for this statement alone";
+    for (sql, params, way) in [
+        ("SELECT v FROM t WHERE id = $1", json!([1]), lookup),
+        ("SELECT v AS w, id FROM t WHERE id = 7", json!([]), lookup),
+        ("UPDATE t SET v = 'x' WHERE id = $1", json!([1]), lookup),
+        ("DELETE FROM t WHERE id = $1", json!([1]), lookup),
+        ("SELECT v FROM t WHERE id = $1 OR v = $2", json!([1, "a"]), compiled),
+        ("SELECT id FROM t ORDER BY v LIMIT $1", json!([5]), compiled),
+        ("UPDATE t SET v = v || $1 WHERE id > $2", json!(["x", 1]), compiled),
+        ("INSERT INTO t SELECT id + 10, v FROM t", json!([]), alone),
+        ("SELECT count(*) FROM information_schema.tables", json!([]), alone),
+        (
+            "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 3) SELECT x FROM n",
+            json!([]),
+            alone,
+        ),
+    ] {
+        let explain = format!("EXPLAIN {sql}");
+        let answer = match params.as_array().is_some_and(Vec::is_empty) {
+            true => ann.sql(&explain).await.success(),
+            false => ann.sql_params(&explain, params).await.success(),
+        };
+        let rows = answer.values();
+        assert_eq!(rows.last(), Some(&vec![json!("execution"), json!(way)]), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_plan_tells_nobody_of_other_users() {
     let server = TestServer::start().await;
     server.admin().sql(TABLES).await.ok();

@@ -101,7 +101,27 @@ async fn what_does_not_fit_is_named() {
         ("uu", json!("67e55044"), "UUID"),
         ("by", json!("not base64!"), "BYTES"),
         ("js", json!("{broken"), "JSON"),
+        ("si", json!(-32769), "SMALLINT"),
+        ("i", json!(-2147483649_i64), "INT"),
+        ("f", json!(1e39), "FLOAT"),
+        ("f", json!("nan"), "FLOAT"),
+        ("d", json!("inf"), "DOUBLE"),
+        ("d", json!(true), "DOUBLE"),
+        ("de", json!("NaN"), "DECIMAL"),
+        ("de", json!(true), "DECIMAL"),
+        ("bo", json!("yes"), "BOOLEAN"),
+        ("ts", json!("2025-10-21T24:00:00Z"), "TIMESTAMP"),
+        ("ts", json!(true), "TIMESTAMP"),
+        ("da", json!(20_250_101), "DATE"),
+        ("da", json!("21.10.2025"), "DATE"),
+        ("uu", json!("67e55044-10b1-426f-9247-bb680e5fe0cz"), "UUID"),
+        ("uu", json!(5), "UUID"),
+        ("by", json!("aGVsbG8"), "BYTES"),
+        ("by", json!(1), "BYTES"),
+        ("js", json!(""), "JSON"),
     ];
+    // With the counts, gaps and structures below: forty and more.
+    assert!(cases.len() >= 38);
     for (column, given, expected) in cases {
         let sql = format!("INSERT INTO t (id, {column}) VALUES (1, $1)");
         let message = ann.sql_params(&sql, json!([given])).await.fails(400, "PARAM_TYPE_MISMATCH");
@@ -162,6 +182,9 @@ async fn they_stand_wherever_a_value_may() {
     assert_eq!(all.rows().len(), 2);
     ann.sql_params("SELECT id FROM t LIMIT $1", json!([-1])).await.fails(400, "PARAM_TYPE_MISMATCH");
     ann.sql_params("SELECT id FROM t LIMIT $1", json!(["1"])).await.fails(400, "PARAM_TYPE_MISMATCH");
+    ann.sql_params("SELECT id FROM t LIMIT $1", json!([1.5])).await.fails(400, "PARAM_TYPE_MISMATCH");
+    ann.sql_params("SELECT id FROM t LIMIT $1", json!([true])).await.fails(400, "PARAM_TYPE_MISMATCH");
+    ann.sql_params("SELECT id FROM t OFFSET $1", json!([-1])).await.fails(400, "PARAM_TYPE_MISMATCH");
     let delete = ann.sql_params("DELETE FROM t WHERE id = $1 RETURNING tx, $2 AS given", json!([1, "g"])).await;
     assert_eq!(delete.success().values(), [[json!("y"), json!("g")]]);
 }

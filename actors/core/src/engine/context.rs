@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
 use kalamdb_sql::{Access, TableRef};
 use kalamdb_store::{PartitionId, Pin, Snapshot, Ticket};
@@ -277,9 +277,8 @@ impl StatementContext {
     }
 
     fn with_rows(&self, reserve: impl FnOnce(&MemoryReservation) -> datafusion::common::Result<()>) -> Result<()> {
-        let pool = &self.runtime.state().runtime_env().memory_pool;
         let mut rows = self.rows.lock();
-        reserve(rows.get_or_insert_with(|| MemoryConsumer::new("rows").register(pool))).map_err(from_datafusion)
+        reserve(rows.get_or_insert_with(|| self.runtime.memory().reserve("rows"))).map_err(from_datafusion)
     }
 
     /// Gives the next plans of this statement the rows it changes, as table [`CHANGED_ROWS`].

@@ -310,7 +310,9 @@ pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> 
             return Ok(Explained::Text(format!("InsertRows: table={}, rows={rows}\n", entry.definition.name)));
         }
         Dml::Update(update) => {
-            let computed = update.assignments.iter().map(|(_, expr)| expr);
+            // Values need not be read.
+            let is_read = |expr: &&ast::Expr| !matches!(expr, ast::Expr::Value(_));
+            let computed = update.assignments.iter().map(|(_, expr)| expr).filter(is_read);
             change::reading_query(dml, &entry, update.selection.as_ref(), computed)
         }
         Dml::Delete(delete) => change::reading_query(dml, &entry, delete.selection.as_ref(), std::iter::empty()),

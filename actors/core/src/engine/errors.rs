@@ -28,8 +28,18 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
             tracing::warn!(%detail, "a query was refused memory");
             Error::new(ErrorCode::ResourcesExhausted, "the query needs more memory than query.memory_limit leaves it")
         }
+        DataFusionError::IoError(error) => not_spilled(&error),
         other => Error::internal(other),
     }
+}
+
+/// Nothing else that queries do ends in one of these: rows are read by us.
+fn not_spilled(error: &std::io::Error) -> Error {
+    tracing::warn!(%error, "a query could not write what memory does not hold");
+    Error::new(
+        ErrorCode::ResourcesExhausted,
+        "the query needs more than query.memory_limit, and the disk does not take the rest",
+    )
 }
 
 /// An error that several tasks hold: what cannot be moved out is told again.
@@ -52,6 +62,7 @@ fn from_shared(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(detail) => {
             from_datafusion(DataFusionError::ResourcesExhausted(detail.clone()))
         }
+        DataFusionError::IoError(error) => not_spilled(error),
         other => Error::internal(other),
     }
 }

@@ -13,7 +13,7 @@ use super::ddl::{self, Ddl};
 use super::dml::{self, Dml, Explained};
 use super::params::Params;
 use super::parsed::plans_nothing;
-use super::query::{Explain, run_query, select};
+use super::query::{Explain, explained, run_query};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope};
 use super::stream::{self, RunningStream};
@@ -253,10 +253,11 @@ async fn run_explain(
         return Err(Error::new(ErrorCode::Unsupported, "EXPLAIN ANALYZE runs its statement: it is for SELECT only"));
     }
     let context = scope.begin(None).await?;
+    let may_be_kept = !matches!(dml, Dml::Insert(_));
     let query = match dml::explained_query(dml, &context)? {
         Explained::Query(query) => *query,
         Explained::Text(text) => return plan_text(text),
     };
     // Parameters of parts that are not read (VALUES, constants) have no place in the query.
-    scope.bound(select(&context, query, None, params, Some(explain))).await
+    scope.bound(explained(&context, query, params, explain, may_be_kept)).await
 }

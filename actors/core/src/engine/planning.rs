@@ -1,6 +1,7 @@
 //! SQL to DataFusion plans, with names resolved by us: catalog, roles and partitions are checked here, and
 //! DataFusion's own catalog stays empty.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -9,7 +10,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Result as DfResult, TableReference, plan_datafusion_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{FunctionRegistry as _, SessionState, runtime_env::RuntimeEnvBuilder};
+use datafusion::execution::{FunctionRegistry as _, SessionState};
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::prelude::SessionConfig;
@@ -26,6 +27,7 @@ use super::functions::{
     statement_function,
 };
 use super::interrupt::InterruptibleJoins;
+use super::memory::{QueryMemory, merge_bytes};
 use super::plans::Compiling;
 use super::rewrite::{ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable};
 use super::scan::{Binding, PartitionTable};
@@ -33,15 +35,21 @@ use super::scan::{Binding, PartitionTable};
 /// Rows per Arrow batch.
 const BATCH_ROWS: usize = 8192;
 
-/// The state all statements plan with: functions and rules, no tables.
-pub(crate) fn session_state(settings: &Settings, snowflakes: &Arc<SnowflakeGenerator>) -> Result<SessionState> {
+/// The state all statements plan with: functions and rules, no tables. Operators write to a directory below `spill_below`.
+pub(crate) fn session_state(
+    settings: &Settings,
+    memory: &QueryMemory,
+    spill_below: Option<&Path>,
+    snowflakes: &Arc<SnowflakeGenerator>,
+) -> Result<SessionState> {
+    let limit = usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX);
     let config = SessionConfig::new()
         .with_batch_size(BATCH_ROWS)
         .with_target_partitions(1)
+        .with_sort_spill_reservation_bytes(merge_bytes(limit))
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_max");
-    let memory = usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX);
-    let environment = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().map_err(from_datafusion)?;
+    let environment = memory.environment(spill_below)?;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(environment)

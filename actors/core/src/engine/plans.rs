@@ -15,6 +15,6 @@ mod slots;
 mod template;
 
 pub(crate) use cache::{Part, PlanCache, PlanRow, Prepared, prepare};
-pub(crate) use compile::Compiling;
+pub(crate) use compile::{Compiling, Way, way};
 pub(super) use slots::{Slots, has_slots, slot_of, with_values};
 pub(super) use template::slots_of_plan;

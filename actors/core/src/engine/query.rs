@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
@@ -12,9 +13,10 @@ use kalamdb_sql::{ColumnType, ast};
 use kalamdb_wire::StatementResult;
 
 use super::context::StatementContext;
-use super::errors::from_datafusion;
+use super::errors::{from_arrow, from_datafusion};
+use super::long::Moving;
 use super::params::Params;
-use super::plans::{self, Part, Prepared};
+use super::plans::{self, Part, Prepared, Way};
 use super::result::RowWriter;
 use super::rewrite::{expose_system_columns, name_outputs};
 use super::scope::{Limits, Scope, on_behalf, still_wanted};
@@ -38,12 +40,13 @@ pub(crate) async fn run_query(
     scope
         .bound(async {
             let answer = async {
-                if explain.is_none()
-                    && let Some(answer) = select_kept(&context, query, names, params).await?
-                {
-                    return Ok(answer);
+                if let Some(how) = explain {
+                    return explained(&context, query.clone(), params, how, true).await;
                 }
-                select(&context, query.clone(), names, params, explain).await
+                match select_kept(&context, query, names, params).await? {
+                    Some(answer) => Ok(answer),
+                    None => select(&context, query.clone(), names, params).await,
+                }
             };
             let result = answer.await;
             // An error, too, may say what the rows are.
@@ -73,14 +76,44 @@ pub(crate) async fn select(
     query: ast::Query,
     names: Option<&[String]>,
     params: &Params,
-    explain: Option<Explain>,
 ) -> Result<StatementResult> {
-    let mut stream = open(context, query, names, params, explain).await?;
+    let stream = open(context, query, names, params).await?;
     let mut rows = Rows::of(context, &stream.schema());
-    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
-        rows.take(&batch)?;
+    rows.take_all(stream).await?;
+    rows.finish()
+}
+
+/// What EXPLAIN says of a query: its plan, and which way it takes if it is run without EXPLAIN. `may_be_kept`: whether plans
+/// of its kind of statement are.
+pub(crate) async fn explained(
+    context: &Arc<StatementContext>,
+    query: ast::Query,
+    params: &Params,
+    explain: Explain,
+    may_be_kept: bool,
+) -> Result<StatementResult> {
+    let query = rewritten(query, None);
+    let way = if may_be_kept { plans::way(context, query.clone(), params) } else { Way::Alone };
+    let plan = plan(context, query, params, &[], Some(explain)).await?;
+    let stream = run(context, plan)?;
+    let schema = stream.schema();
+    let mut rows = Rows::of(context, &schema);
+    rows.take_all(stream).await?;
+    if !explain.analyze {
+        rows.take(&way_row(&schema, way)?)?;
     }
     rows.finish()
+}
+
+/// The last row of EXPLAIN.
+fn way_row(schema: &SchemaRef, way: Way) -> Result<RecordBatch> {
+    let texts = ["execution", way.as_str()];
+    let columns = schema.fields().iter().zip(texts).map(|(field, text)| {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        cast(&column, field.data_type())
+    });
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(from_arrow)?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(from_arrow)
 }
 
 /// Plans and starts a query as clients ask it; the caller sees to visibility.
@@ -89,9 +122,8 @@ pub(super) async fn open(
     query: ast::Query,
     names: Option<&[String]>,
     params: &Params,
-    explain: Option<Explain>,
 ) -> Result<SendableRecordBatchStream> {
-    let plan = plan(context, rewritten(query, names), params, &[], explain).await?;
+    let plan = plan(context, rewritten(query, names), params, &[], None).await?;
     run(context, plan)
 }
 
@@ -145,7 +177,13 @@ async fn plan_here(
 
 /// Starts a plan.
 pub(crate) fn run(context: &StatementContext, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-    execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)
+    let stream = execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)?;
+    Ok(moving(context, stream))
+}
+
+/// The rows of a plan that was just begun, which goes on elsewhere if it takes long.
+pub(super) fn moving(context: &StatementContext, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    Box::pin(Moving::new(stream, context.runtime.long_queries().clone()))
 }
 
 /// Rows as JSON; what they take counts against `query.memory_limit` until the request is answered.
@@ -164,6 +202,13 @@ impl<'a> Rows<'a> {
         // Twice: the answer's body is a copy. Before it is written, and known only roughly until then.
         self.context.results.try_grow(2 * batch.get_array_memory_size()).map_err(from_datafusion)?;
         self.writer.write(batch)
+    }
+
+    async fn take_all(&mut self, mut stream: SendableRecordBatchStream) -> Result<()> {
+        while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+            self.take(&batch)?;
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<StatementResult> {

@@ -13,25 +13,23 @@ use kalamdb_live::{LiveHub, LiveIndex};
 use kalamdb_sql::Statement;
 use kalamdb_store::codec::meta::DatabaseId;
 use kalamdb_store::{BackendRegistry, IfMissing, Pin, PublishWatch, Snapshot, StoreError, catalog, location};
-use parking_lot::Mutex;
 use serde_json::Value as Json;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::functions::SnowflakeGenerator;
+use super::memory::QueryMemory;
 use super::params::Params;
 use super::parsed::{ParsedStatements, plans_nothing};
 use super::planning::session_state;
 use super::plans::PlanCache;
 use super::sessions::SessionCaches;
 use super::store::Store;
+use super::threads::StatementThreads;
 use crate::StopReport;
 use crate::catalog::CatalogSnapshot;
 use crate::segments::{LOCAL_STORAGE, SegmentStores, segment_in};
 
-/// Parsing, planning and dropping recurse to the parser's limits (1000 levels, chains of 5000 operators);
-/// frames of a debug build are several times as large. Only what is touched is ever backed by memory.
-const STATEMENT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 << 20 };
 /// Deeper trees are planned with the stack that the threads for statements have.
 const LIGHT_DEPTH: usize = 20;
 /// How many statements that may take long to plan are planned at the same time.
@@ -65,8 +63,8 @@ pub(crate) struct Runtime {
     live: Arc<LiveIndex>,
     /// Where live queries are, for who shows them.
     live_hub: OnceLock<Weak<LiveHub>>,
-    statement_handle: Handle,
-    statement_threads: Mutex<Option<tokio::runtime::Runtime>>,
+    threads: StatementThreads,
+    memory: QueryMemory,
 }
 
 impl fmt::Debug for Runtime {
@@ -87,26 +85,19 @@ impl Runtime {
         // Before anything is served; where a storage does not answer it is tried again before each sweep.
         segments.leave_boundaries().await;
         let snowflakes = Arc::new(SnowflakeGenerator::new());
-        let mut builder = Builder::new_multi_thread();
-        if settings.server.workers > 0 {
-            // One alone would let a single busy statement stop all others.
-            builder.worker_threads(settings.server.workers.max(2));
-        }
-        let statement_threads = builder
-            .thread_name("kalamdb-statement")
-            .thread_stack_size(STATEMENT_STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(Error::internal)?;
-        let statement_handle = statement_threads.handle().clone();
+        let threads = StatementThreads::start(settings.server.workers)?;
         let live: Arc<LiveIndex> = Arc::default();
         store.watch_published(&(Arc::clone(&live) as Arc<dyn PublishWatch>));
         store.run_syncer()?;
         tracing::info!(namespaces = snapshot.namespaces.len(), tables = snapshot.tables.len(), "catalog recovered");
+        // A backend with a directory has it to itself.
+        let has_directory = store.backend.home().await?.is_some();
+        let spill_below = has_directory.then(|| settings.storage.rocksdb_dir.clone());
+        let memory = QueryMemory::new(usize::try_from(settings.query.memory_limit).unwrap_or(usize::MAX));
         let plans = PlanCache::new(&settings.query);
         let sessions = SessionCaches::new(settings.session.clone());
         Ok(Self {
-            state: session_state(&settings, &snowflakes)?,
+            state: session_state(&settings, &memory, spill_below.as_deref(), &snowflakes)?,
             settings,
             backends,
             database,
@@ -123,8 +114,8 @@ impl Runtime {
             reopening: AsyncMutex::default(),
             live,
             live_hub: OnceLock::new(),
-            statement_handle,
-            statement_threads: Mutex::new(Some(statement_threads)),
+            threads,
+            memory,
         })
     }
 
@@ -319,7 +310,17 @@ impl Runtime {
 
     /// Where statements run.
     pub(crate) fn statements(&self) -> &Handle {
-        &self.statement_handle
+        self.threads.statements()
+    }
+
+    /// Where those go on that take long.
+    pub(crate) fn long_queries(&self) -> &Handle {
+        self.threads.long()
+    }
+
+    /// The memory of all statements.
+    pub(crate) fn memory(&self) -> &QueryMemory {
+        &self.memory
     }
 
     pub(crate) fn refuse_new(&self) {
@@ -357,14 +358,8 @@ impl Runtime {
             Ok(Err(error)) => report.warnings.push(format!("closing the storage backend: {error}")),
             Err(_) => report.warnings.push("the storage backend was not closed in time".to_owned()),
         }
-        let threads = self.statement_threads.lock().take();
-        if let Some(threads) = threads {
-            // Joined and not left to themselves: glibc's `pthread_detach` of a thread that is just ending may read what is
-            // no longer mapped (its bug 19951), and that ends the process.
-            let joined = tokio::task::spawn_blocking(move || threads.shutdown_timeout(LEAST_CLOSE)).await;
-            if let Err(error) = joined {
-                report.warnings.push(format!("the threads for statements: {error}"));
-            }
+        if let Err(error) = self.threads.stop(LEAST_CLOSE).await {
+            report.warnings.push(format!("the threads for statements: {error}"));
         }
     }
 }
@@ -409,15 +404,6 @@ pub(crate) struct CatalogChange<'a> {
 impl Drop for CatalogChange<'_> {
     fn drop(&mut self) {
         self.runtime.catalog_epoch.send_modify(|epoch| *epoch += 1);
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        // A tokio runtime must not be dropped where async code runs.
-        if let Some(threads) = self.statement_threads.get_mut().take() {
-            threads.shutdown_background();
-        }
     }
 }
 

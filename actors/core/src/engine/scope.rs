@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, Result};
 use kalamdb_sql::ParsedStatement;
 use tokio::time::Instant;
@@ -41,8 +41,7 @@ impl Caller {
         namespace: NamespaceId,
         cancel: &CancellationToken,
     ) -> Self {
-        let pool = &runtime.state().runtime_env().memory_pool;
-        let results = Arc::new(MemoryConsumer::new("results").register(pool));
+        let results = Arc::new(runtime.memory().reserve("results"));
         Self { identity, header_user, namespace, cancel: cancel.clone(), results, session: None }
     }
 

@@ -41,7 +41,7 @@ pub(crate) async fn begin(
     let started = scope
         .bound(async {
             let first = async {
-                let batches = open(&context, query, names, params, None).await?;
+                let batches = open(&context, query, names, params).await?;
                 let encoder = Encoder::new(format, &batches.schema())?;
                 let mut chunks = Chunks { context: Arc::clone(&context), batches, encoder, is_over: false };
                 let first = chunks.next().await?;

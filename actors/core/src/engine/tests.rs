@@ -2,6 +2,7 @@
 
 mod flushed;
 mod plans;
+mod plans_random;
 mod ranges;
 mod sessions;
 mod twins;
@@ -96,7 +97,7 @@ impl Server {
         let scope = self.scope(user, &parsed, &CancellationToken::new());
         let context = scope.begin(None).await.expect("a context");
         let Statement::Query(query) = parsed.statement else { panic!("a query") };
-        select(&context, *query, None, &Params::none(), None).await.expect("it runs");
+        select(&context, *query, None, &Params::none()).await.expect("it runs");
         context.snapshot().expect("it reads").keys_read()
     }
 }
@@ -312,7 +313,7 @@ async fn rows_to_be_written_count_as_memory_while_they_are_written() {
         server.run("u", &insert(id, 300 << 10), vec![]).await;
     }
     assert_eq!(server.scalar("u", "SELECT count(*) FROM t").await, json!(10));
-    assert_eq!(server.runtime.state().runtime_env().memory_pool.reserved(), 0);
+    assert_eq!(server.runtime.memory().reserved(), 0);
 }
 
 /// DDL that has begun runs until it is done; what was called off does not begin.

@@ -13,9 +13,9 @@ use serde_json::Value as Json;
 
 const BUILD: BuildInfo = BuildInfo { version: "test", branch: "test", commit: "test" };
 
-/// Where the segments of a machine lie: the same in each of its lives. Left to the system to tidy up.
+/// Where the segments of a machine lie: the same in each of its lives.
 pub(crate) fn machine_storage(machine: &Machine) -> std::path::PathBuf {
-    std::env::temp_dir().join(format!("kalamdb-machine-{}-{}", std::process::id(), machine.number()))
+    machine.directory().join("storage")
 }
 
 /// Nothing in these tests takes longer.

@@ -104,7 +104,7 @@ impl<'a> Returning<'a> {
             deleted: matches!(self.target.dml, Dml::Delete(_)),
         });
         let query = select(items.to_vec(), Some(changed_rows_as(self.target.dml.alias())), None)?;
-        Box::pin(query::select(context, query, self.names, self.target.params, None)).await.map(Some)
+        Box::pin(query::select(context, query, self.names, self.target.params)).await.map(Some)
     }
 }
 

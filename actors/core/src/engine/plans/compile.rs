@@ -123,6 +123,40 @@ pub(super) fn compile(
     Ok(Template::new(plan, point, tables, constants, occurrences, shape, bytes))
 }
 
+/// How a query is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By its key, without a plan.
+    Lookup,
+    /// By a plan that is made once for all callers.
+    Compiled,
+    /// By a plan of its own.
+    Alone,
+}
+
+impl Way {
+    /// As EXPLAIN says it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup by primary key, without a plan",
+            Self::Compiled => "plan compiled once and kept for all callers",
+            Self::Alone => "planned for this statement alone",
+        }
+    }
+}
+
+/// Which way a query takes, where its text is kept; its names of columns are those that it is to have.
+pub(crate) fn way(context: &Arc<StatementContext>, query: ast::Query, params: &Params) -> Way {
+    if context.is_heavy {
+        return Way::Alone;
+    }
+    match compile(context, query, params, &[]) {
+        Ok(template) if template.is_point() => Way::Lookup,
+        Ok(_) => Way::Compiled,
+        Err(_) => Way::Alone,
+    }
+}
+
 /// The plan with slots in the places of its placeholders, and NULL where a parameter is that.
 fn with_slots_for_params(
     plan: LogicalPlan,

@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -199,11 +200,16 @@ impl ExecutionPlan for SlotLimitExec {
     }
 }
 
-/// The plan, where a sort that is all that counts need not keep more rows than are asked for.
+/// The plan, where a sort that is all that counts need not keep more rows than are asked for, and a filter does not gather a whole
+/// batch of them.
 fn with_fetch(plan: &Arc<dyn ExecutionPlan>, fetch: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
         let fetch = sort.fetch().map_or(fetch, |own| own.min(fetch));
         return Ok(Arc::new(sort.with_fetch(Some(fetch))));
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        let fetch = filter.fetch().map_or(fetch, |own| own.min(fetch));
+        return Ok(filter.with_fetch(Some(fetch)).unwrap_or_else(|| Arc::clone(plan)));
     }
     match plan.downcast_ref::<ProjectionExec>() {
         Some(projection) => {

@@ -20,6 +20,7 @@ use super::super::context::{Action, StatementContext};
 use super::super::errors::from_datafusion;
 use super::super::functions::statement_constant;
 use super::super::params::{Occurrence, Params};
+use super::super::query::moving;
 use super::super::scan::Execution;
 use super::super::scope::Limits;
 use super::compile::{Shape, TableUse};
@@ -155,6 +156,7 @@ impl Template {
         instance.slots.bind(values, Limits::of_task());
         let task = task(context, Execution { context: Arc::clone(context), partitions });
         let stream = execute_stream(Arc::clone(&instance.plan), task).map_err(from_datafusion)?;
+        let stream = moving(context, stream);
         let lease = Lease { template: self, instance };
         Ok(Run { schema: stream.schema(), rows: Rows::Stream(stream, lease) })
     }

@@ -15,7 +15,7 @@ use super::filter::BatchFilter;
 /// The first chunk is small: most reads want few rows, and so many are read on the calling thread.
 const FIRST_CHUNK_ROWS: usize = 256;
 const CHUNK_ROWS: usize = 8192;
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 struct HotRows {
     args: Arc<ScanArgs>,

@@ -54,7 +54,7 @@ impl Server {
             let params = Params::new(&Arc::new(params.to_vec()), parsed.parameters)?;
             let context = scope.begin(None).await?;
             let Statement::Query(query) = parsed.statement else { panic!("a query") };
-            select(&context, *query, parsed.column_names.as_deref(), &params, None).await
+            select(&context, *query, parsed.column_names.as_deref(), &params).await
         };
         answer(result.await)
     }
@@ -413,7 +413,6 @@ async fn a_plan_at_rest_holds_no_memory() {
     server.run("u", TABLES, vec![]).await;
     let rows: Vec<String> = (0..5000).map(|id| format!("({id}, {}, '{}')", id % 50, "x".repeat(100))).collect();
     server.run("u", &format!("INSERT INTO t (id, n, tx) VALUES {}", rows.join(", ")), vec![]).await;
-    let pool = Arc::clone(&server.runtime.state().runtime_env().memory_pool);
     for sql in [
         "SELECT count(*) FROM t AS a JOIN t AS b ON a.id = b.id WHERE a.n > $1 AND b.tx <> 'y'",
         "SELECT count(*) FROM t AS a JOIN t AS b ON a.n < b.n AND a.n + b.n > 90 WHERE a.id < $1",
@@ -426,9 +425,9 @@ async fn a_plan_at_rest_holds_no_memory() {
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        while pool.reserved() > 0 {
+        while server.runtime.memory().reserved() > 0 {
             ticks.tick().await;
-            assert!(Instant::now() < deadline, "{sql}: {} bytes", pool.reserved());
+            assert!(Instant::now() < deadline, "{sql}: {} bytes", server.runtime.memory().reserved());
         }
     }
 }
