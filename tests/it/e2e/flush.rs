@@ -337,3 +337,39 @@ async fn one_partition_that_cannot_be_flushed_keeps_no_other() {
     assert_eq!(admin.sql("SHOW TABLE STATS t").await.success().rows()[0]["buffered_rows"], json!(0));
     assert_eq!(counts().await, [2, 1, 1]);
 }
+
+/// What fell due while the server was down is flushed at once, and not an interval after the start.
+#[tokio::test]
+async fn a_schedule_outlives_the_server() {
+    let interval = std::time::Duration::from_secs(1);
+    let limit = std::time::Duration::from_secs(30);
+    let mut server = BinaryServer::start_with(&[("flush.default_interval", "1s")]).await;
+    let admin = server.admin();
+    // Nothing is flushed before the server is killed, however slow this machine is.
+    let storage = server.dir().join("storage");
+    std::fs::write(&storage, "in the way").expect("written");
+    admin.sql("CREATE SHARED TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)").await.ok();
+    // By the end of its first flush, which came to nothing, it is written down when the next one is due.
+    kalamdb_tests::eventually("it has been due", limit, async || {
+        let jobs = admin.sql("SELECT count(*) FROM system.jobs WHERE status = 'failed'").await.success();
+        (jobs.number() > 0).then_some(())
+    })
+    .await;
+    server.kill9();
+    let killed = std::time::Instant::now();
+    std::fs::remove_file(&storage).expect("removed");
+    // So that it is due by what was written down, or in an hour.
+    server.change_setting("flush.default_interval", "1h");
+    kalamdb_tests::eventually("it is due again", limit, async || (killed.elapsed() > interval).then_some(())).await;
+    server.restart().await;
+    kalamdb_tests::eventually("it is flushed", limit, async || {
+        let stats = admin.sql("SHOW TABLE STATS t").await.success().rows()[0].clone();
+        (stats["buffered_rows"] == json!(0)).then_some(())
+    })
+    .await;
+    let done = async || admin.sql("SELECT trigger, rows FROM system.jobs WHERE status = 'completed'").await.success();
+    // The rows are in their segment a moment before the job says so.
+    kalamdb_tests::eventually("the job has ended", limit, async || (!done().await.rows().is_empty()).then_some(())).await;
+    assert_eq!(done().await.values(), [[json!("schedule"), json!(1)]]);
+    assert_eq!(admin.sql("SELECT count(*) FROM t").await.success().number(), 1);
+}
