@@ -369,7 +369,8 @@ async fn a_schedule_outlives_the_server() {
     .await;
     let done = async || admin.sql("SELECT trigger, rows FROM system.jobs WHERE status = 'completed'").await.success();
     // The rows are in their segment a moment before the job says so.
-    kalamdb_tests::eventually("the job has ended", limit, async || (!done().await.rows().is_empty()).then_some(())).await;
+    kalamdb_tests::eventually("the job has ended", limit, async || (!done().await.rows().is_empty()).then_some(()))
+        .await;
     assert_eq!(done().await.values(), [[json!("schedule"), json!(1)]]);
     assert_eq!(admin.sql("SELECT count(*) FROM t").await.success().number(), 1);
 }
