@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kalamdb_commons::settings::Settings;
 use kalamdb_commons::{ErrorCode, Outcome};
 use tokio::task::JoinSet;
 
@@ -11,6 +10,7 @@ use super::journal::Load;
 use crate::status::flush_overview;
 use crate::tree::failures::FAILURES;
 use crate::tree::faults::Fault;
+use crate::tree::flush::FlushMsg;
 use crate::tree::housekeeper::HousekeeperMsg;
 
 /// How often each fault happens in one run: less than the budget.
@@ -177,17 +177,16 @@ async fn the_flush_coordinator_at_a_tick() {
     singleton_fails("flushes", "FlushCoordinator", "Tick").await;
 }
 
-/// It is busy: a table is flushed each time that some rows have come.
+/// It is busy: a table is flushed again and again.
 async fn flush_coordinator_fails(moment: &'static str) {
     for fault in Fault::ALL {
         let directory = tempfile::tempdir().expect("a directory");
         let location = directory.path().join("storage");
-        let change = |settings: &mut Settings| {
-            settings.storage.default_location = location;
-            settings.flush.default_rows = 10;
+        let fixture = Fixture::start_with(|settings| settings.storage.default_location = location, |_| {}).await;
+        let nudge = |fixture: &Fixture| {
+            fixture.tree.root.shared.flushes.cast(FlushMsg::Crossed { table: fixture.table("t") });
         };
-        let fixture = Fixture::start_with(change, |_| {}).await;
-        fails_over(&fixture, "flushes", ("FlushCoordinator", moment), fault, |_| {}).await;
+        fails_over(&fixture, "flushes", ("FlushCoordinator", moment), fault, nudge).await;
         let totals = fixture.runtime.store().committer.totals(fixture.table("t"));
         assert!(totals.segments > 0, "{moment} {fault:?}: {totals:?}");
     }
