@@ -183,7 +183,7 @@ async fn a_storage_that_goes_during_a_flush_keeps_its_rows_hot() {
     assert_eq!((totals().buffered_rows, totals().segments), (2, 0));
     let jobs = "SELECT status, error, rows FROM system.jobs ORDER BY created_at";
     let failed = json!({"status": "failed", "error": error.message, "rows": 0});
-    assert_eq!(select(&fixture, "admin", jobs).await, [failed.clone()]);
+    assert_eq!(select(&fixture, "admin", jobs).await, std::slice::from_ref(&failed));
 
     let row = rows_of(&fixture.run("admin", "FLUSH TABLE t").await).remove(0);
     assert_eq!((&row["status"], &row["rows_flushed"]), (&json!("flushed"), &json!(2)));

@@ -212,18 +212,22 @@ async fn the_housekeeper_at_old_rows_of_streams() {
     singleton_fails("housekeeper", "Housekeeper", "Expire").await;
 }
 
-/// Ticks that come once in a second or in a minute are sent by hand.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_housekeeper_at_its_rare_ticks() {
-    let ticks: [(&str, fn() -> HousekeeperMsg); 2] =
-        [("ForgetJobs", || HousekeeperMsg::ForgetJobs), ("TrimLogs", || HousekeeperMsg::TrimLogs)];
-    for (moment, tick) in ticks {
-        for fault in Fault::ALL {
-            let fixture = fixture().await;
-            let nudge = |fixture: &Fixture| fixture.tree.root.shared.housekeeper.cast(tick());
-            fails_over(&fixture, "housekeeper", ("Housekeeper", moment), fault, nudge).await;
-        }
+/// At a tick that comes once in a second or in a minute: it is sent by hand.
+async fn housekeeper_fails(moment: &'static str, tick: fn() -> HousekeeperMsg) {
+    for fault in Fault::ALL {
+        let nudge = |fixture: &Fixture| fixture.tree.root.shared.housekeeper.cast(tick());
+        fails_over(&fixture().await, "housekeeper", ("Housekeeper", moment), fault, nudge).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_old_jobs() {
+    housekeeper_fails("ForgetJobs", || HousekeeperMsg::ForgetJobs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_long_change_logs() {
+    housekeeper_fails("TrimLogs", || HousekeeperMsg::TrimLogs).await;
 }
 
 /// Who asked is told to come again, and finds a session; nobody else notices.
