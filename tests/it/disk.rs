@@ -224,6 +224,56 @@ fn count_files(directory: &Path) -> usize {
     paths.map(|path| if path.is_dir() { count_files(&path) } else { 1 }).sum()
 }
 
+/// Of a directory and all below it.
+fn permit(directory: &Path, mode: u32) {
+    let permissions = || std::fs::Permissions::from_mode(mode);
+    // First its own, so that it can be read where it is to be writable again.
+    std::fs::set_permissions(directory, permissions()).expect("a new mode");
+    for entry in std::fs::read_dir(directory).expect("a readable directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            permit(&path, mode);
+        }
+    }
+}
+
+/// Rows stay hot and readable, the job says why, and it is tried again by itself.
+#[tokio::test]
+async fn a_storage_that_becomes_read_only_keeps_rows_hot_until_it_is_not() {
+    let mut server = BinaryServer::prepare();
+    server.change_setting("flush.default_interval", "1h");
+    server.drop_privileges();
+    server.restart().await;
+    let (mut ann, mut bob) = writers(&server).await;
+    let admin = server.admin();
+    let stats = async || admin.sql("SHOW TABLE STATS disk.t").await.success().rows()[0].clone();
+    assert_eq!(admin.sql("FLUSH TABLE disk.t").await.success().rows()[0]["status"], json!("flushed"));
+
+    let storage = server.dir().join("storage");
+    permit(&storage, 0o555);
+    // One has no directory there yet, the other has.
+    assert!(ann.insert().await && bob.insert().await, "the rows are elsewhere");
+    let message = admin.sql("FLUSH TABLE disk.t").await.fails(507, "STORAGE_UNAVAILABLE");
+    let jobs = "SELECT status, error FROM system.jobs WHERE status = 'failed' ORDER BY created_at";
+    let failed = admin.sql(jobs).await.success().rows()[0].clone();
+    assert_eq!(failed, json!({"status": "failed", "error": message}));
+    let of_read_only = stats().await;
+    assert_eq!((&of_read_only["buffered_rows"], &of_read_only["segments"]), (&json!(2), &json!(1)), "{of_read_only}");
+    assert!(admin.is_ready().await, "it is no failure of the store");
+    ann.check().await;
+    bob.check().await;
+    assert!(ann.insert().await, "writes go on");
+
+    permit(&storage, 0o755);
+    eventually("it is flushed", LIMIT, async || (stats().await["buffered_rows"] == json!(0)).then_some(())).await;
+    ann.check().await;
+    bob.check().await;
+    server.kill9();
+    server.restart().await;
+    ann.check().await;
+    bob.check().await;
+}
+
 #[tokio::test]
 async fn a_directory_that_becomes_read_only_refuses_and_goes_on_when_it_is_not() {
     let mut server = BinaryServer::prepare();
@@ -232,11 +282,10 @@ async fn a_directory_that_becomes_read_only_refuses_and_goes_on_when_it_is_not()
     server.restart().await;
     let (mut ann, bob) = writers(&server).await;
     let data = server.dir().join("rocksdb");
-    let permit = |mode| std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).expect("a new mode");
     // The files that are open can still be written; the next new one cannot be made.
-    permit(0o555);
+    permit(&data, 0o555);
     ann.until_refused(&server, &bob).await;
-    permit(0o755);
+    permit(&data, 0o755);
     ann.goes_on(&server).await;
 }
 

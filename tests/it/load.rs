@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use kalamdb_tests::{BinaryServer, Client, Role, SECRET, TestServer, program, token, unique};
 
 /// Users of the generated data; ids that would be mixed up by careless paths and keys.
-const USERS: &[&str] = &["ann", "anna", "../../etc", "жанна", "a b", "%2e"];
+pub(super) const USERS: &[&str] = &["ann", "anna", "../../etc", "жанна", "a b", "%2e"];
 const COMMITS: usize = 300;
 const CHANGES: usize = 500;
 
@@ -26,14 +26,14 @@ fn write_lines(path: &Path, lines: impl Iterator<Item = Value>) {
 }
 
 /// Two small files in the shape of the real ones.
-struct Files {
+pub(super) struct Files {
     _dir: TempDir,
     commits: PathBuf,
     changes: PathBuf,
 }
 
 impl Files {
-    fn generate() -> Self {
+    pub(super) fn generate() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (commits, changes) = (dir.path().join("commits.ndjson.gz"), dir.path().join("changes.ndjson.gz"));
         // A few users write most of it.
@@ -60,12 +60,12 @@ impl Files {
 }
 
 /// One run of the program.
-struct Run {
+pub(super) struct Run {
     output: Output,
 }
 
 impl Run {
-    fn new(base: &str, namespace: &str, files: &Files, more: &[&str]) -> Self {
+    pub(super) fn new(base: &str, namespace: &str, files: &Files, more: &[&str]) -> Self {
         let mut command = std::process::Command::new(program("kalamdb-bench"));
         command
             .args(["load", "--json", "--url", base, "--namespace", namespace, "--batch", "37"])
@@ -83,7 +83,7 @@ impl Run {
     }
 
     #[track_caller]
-    fn verified(&self) {
+    pub(super) fn verified(&self) {
         assert_eq!(self.output.status.code(), Some(0), "{:?}", self.output);
         let report = self.report();
         assert_eq!(report["differences"], json!([]));

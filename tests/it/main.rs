@@ -8,5 +8,6 @@ mod docs;
 mod e2e;
 mod live_kills;
 mod load;
+mod outside;
 mod overload;
 mod slt;

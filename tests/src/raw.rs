@@ -47,6 +47,15 @@ impl RawConnection {
         let _ = self.stream.shutdown().await;
     }
 
+    /// Waits for the first byte of an answer, and leaves it where it is.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn has_begun(&self, limit: Duration) {
+        let peeked = timeout(limit, self.stream.peek(&mut [0])).await;
+        assert!(matches!(peeked, Ok(Ok(1))), "no answer within {limit:?}: {peeked:?}");
+    }
+
     /// Everything the server sends until it closes, at most until `limit`.
     ///
     /// # Errors

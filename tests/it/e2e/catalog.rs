@@ -1,5 +1,7 @@
 //! What a caller is shown of namespaces, tables and columns.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use kalamdb_tests::TestServer;
@@ -52,10 +54,113 @@ async fn describe_tells_all_about_columns() {
     assert!(row("id").to_string().contains("BIGINT"), "{}", answer.text);
     // Not what may not be read, not even that it is there.
     let hidden = server.user("ann").sql("DESCRIBE closed").await;
+    hidden.fails(403, "FORBIDDEN");
     assert!(!hidden.text.contains("secret_id"), "{}", hidden.text);
     let shown = server.user("ann").sql("SHOW TABLES").await.success();
     assert_eq!(shown.rows().len(), 2, "{}", shown.text);
     assert_eq!(server.service().sql("SHOW TABLES").await.success().rows().len(), 3);
+}
+
+/// Each with its columns in order; `?` where one may be null. Programs read them by name, and people by place.
+const SYSTEM_TABLES: [(&str, &str); 10] = [
+    ("namespaces", "namespace_id TEXT, created_at TIMESTAMP"),
+    (
+        "tables",
+        "table_id BIGINT, namespace_id TEXT, table_name TEXT, table_type TEXT, schema_version INT, options JSON, \
+         created_at TIMESTAMP",
+    ),
+    (
+        "table_schemas",
+        "table_id BIGINT, namespace_id TEXT, table_name TEXT, schema_version INT, is_current BOOLEAN, columns JSON",
+    ),
+    (
+        "storages",
+        "storage_name TEXT, storage_type TEXT, location TEXT, user_path_template TEXT, shared_path_template TEXT, \
+         options JSON, created_at TIMESTAMP?, updated_at TIMESTAMP?",
+    ),
+    (
+        "users",
+        "user_id TEXT, username TEXT?, role TEXT?, disabled BOOLEAN, metadata JSON?, created_at TIMESTAMP, \
+         updated_at TIMESTAMP",
+    ),
+    (
+        "sessions",
+        "user_id TEXT, registrations BIGINT, hits BIGINT, misses BIGINT, evictions BIGINT, created_at TIMESTAMP, \
+         last_active_at TIMESTAMP",
+    ),
+    (
+        "live_queries",
+        "live_id TEXT, connection_id TEXT, query_id TEXT, user_id TEXT, namespace_id TEXT, table_name TEXT, query TEXT, \
+         options JSON, changes BIGINT, created_at TIMESTAMP, last_update_at TIMESTAMP?, node TEXT",
+    ),
+    (
+        "jobs",
+        "job_id TEXT, job_type TEXT, status TEXT, namespace_id TEXT?, table_name TEXT?, trigger TEXT, rows BIGINT, \
+         segments BIGINT, storage_location TEXT?, attempts INT, error TEXT?, node TEXT, created_at TIMESTAMP, \
+         started_at TIMESTAMP?, finished_at TIMESTAMP?",
+    ),
+    (
+        "segments",
+        "segment_id TEXT, namespace_id TEXT, table_name TEXT, user_id TEXT?, shard TEXT?, storage TEXT, path TEXT, \
+         rows BIGINT, deleted_rows BIGINT, bytes BIGINT, schema_version INT, min_seq BIGINT, max_seq BIGINT, \
+         created_at TIMESTAMP",
+    ),
+    (
+        "plan_cache",
+        "sql TEXT, hits BIGINT, compilations BIGINT, schema_versions TEXT, bytes BIGINT, created_at TIMESTAMP, \
+         last_used_at TIMESTAMP",
+    ),
+];
+
+#[tokio::test]
+async fn system_tables_have_the_columns_that_programs_know() {
+    let server = TestServer::start().await;
+    let service = server.service();
+    for (name, expected) in SYSTEM_TABLES {
+        let described = service.sql(format!("DESCRIBE system.{name}")).await.success();
+        let column = |row: &Value| {
+            let text = |cell: &str| row[cell].as_str().expect("a text").to_owned();
+            let mark = if row["nullable"] == json!(true) { "?" } else { "" };
+            format!("{} {}{mark}", text("column"), text("type"))
+        };
+        let columns: Vec<String> = described.rows().iter().map(column).collect();
+        assert_eq!(columns.join(", "), expected, "system.{name}");
+        // What is described is what is answered.
+        let selected = service.sql(format!("SELECT * FROM system.{name} WHERE false")).await.success();
+        let selected = selected.columns();
+        let without_marks = expected.replace('?', "");
+        assert_eq!(selected.join(", "), without_marks, "system.{name}");
+        server.user("ann").sql(format!("DESCRIBE system.{name}")).await.fails(403, "FORBIDDEN");
+    }
+    let shown = service.sql("SHOW TABLES IN system").await.success();
+    let shown: BTreeSet<String> =
+        shown.column("table").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    assert_eq!(shown, SYSTEM_TABLES.map(|(name, _)| name.to_owned()).into());
+}
+
+#[tokio::test]
+async fn whoever_names_an_unknown_system_table_is_told_which_there_are() {
+    let server = TestServer::start().await;
+    let service = server.service();
+    for sql in [
+        "SELECT * FROM system.nothing",
+        "DESCRIBE system.nothing",
+        "FLUSH TABLE system.nothing",
+        "SHOW TABLE STATS system.nothing",
+    ] {
+        let message = service.sql(sql).await.fails(404, "TABLE_NOT_FOUND");
+        for (name, _) in SYSTEM_TABLES {
+            assert!(message.contains(name), "{sql}: {message}");
+        }
+        server.user("ann").sql(sql).await.fails(403, "FORBIDDEN");
+    }
+    let message = service.sql("DESCRIBE information_schema.nothing").await.fails(404, "TABLE_NOT_FOUND");
+    assert!(message.contains("tables, columns"), "{message}");
+    // Those that there are have nothing to be flushed.
+    for sql in ["FLUSH TABLE system.jobs", "SHOW TABLE STATS system.jobs", "FLUSH TABLE information_schema.tables"] {
+        let message = service.sql(sql).await.fails(400, "UNSUPPORTED");
+        assert!(message.contains("made by the server"), "{sql}: {message}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Flushes: no query can tell that one happened, whatever is done to rows before, between and after.
 
+mod model;
+
 use std::collections::BTreeMap;
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use kalamdb_tests::{BinaryServer, Client, TestServer};
@@ -125,96 +125,6 @@ async fn tables_without_a_key_are_flushed() {
         answer.values(),
         [[json!("same"), json!(2)], [json!("same"), json!(2)], [json!("same"), json!(11)], [json!("same"), json!(11)]]
     );
-}
-
-/// Random statements, flushes, changes of the table and restarts against a map.
-#[tokio::test]
-async fn a_model_tells_no_difference() {
-    let seeds: u64 = std::env::var("KALAMDB_FLUSH_SEEDS").map_or(2, |text| text.parse().expect("a number"));
-    for seed in 0..seeds {
-        model(seed, 150).await;
-    }
-}
-
-type Rows = BTreeMap<i64, i64>;
-
-async fn model(seed: u64, steps: usize) {
-    let mut die = StdRng::seed_from_u64(seed);
-    let mut server = BinaryServer::start().await;
-    let admin = server.admin();
-    admin.sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)").await.ok();
-    let users: Vec<Client> = ["ann", "anna", "../x"].into_iter().map(|user| admin.as_user(user)).collect();
-    let mut models: Vec<Rows> = vec![Rows::new(); users.len()];
-    for step in 0..steps {
-        let at = die.random_range(0..users.len());
-        let (caller, rows) = (&users[at], &mut models[at]);
-        let (id, n) = (die.random_range(0..30_i64), die.random_range(0..1000_i64));
-        match die.random_range(0..14) {
-            0..4 => {
-                let ids: Vec<i64> = (0..die.random_range(1..5)).map(|more| id + more).collect();
-                let values: Vec<String> = ids.iter().map(|id| format!("({id}, {n})")).collect();
-                let answer = caller.sql(format!("INSERT INTO t (id, n) VALUES {}", values.join(", "))).await;
-                if ids.iter().any(|id| rows.contains_key(id)) {
-                    answer.fails(409, "DUPLICATE_KEY");
-                } else {
-                    answer.ok();
-                    rows.extend(ids.iter().map(|id| (*id, n)));
-                }
-            }
-            4 => {
-                let sql = "INSERT INTO t (id, n) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET n = t.n + excluded.n";
-                caller.sql_params(sql, json!([id, n])).await.ok();
-                rows.entry(id).and_modify(|old| *old += n).or_insert(n);
-            }
-            5..7 => {
-                let answer =
-                    caller.sql_params("UPDATE t SET n = $1 WHERE id >= $2 AND id < $2 + 4", json!([n, id])).await;
-                let mut count = 0;
-                rows.range_mut(id..id + 4).for_each(|(_, old)| {
-                    *old = n;
-                    count += 1;
-                });
-                assert_eq!(answer.success().row_count(), count, "seed {seed} step {step}");
-            }
-            7 => {
-                let answer = caller.sql_params("UPDATE t SET id = id + 100 WHERE id = $1", json!([id])).await;
-                match (rows.get(&id).copied(), rows.contains_key(&(id + 100))) {
-                    (Some(_), true) => drop(answer.fails(409, "DUPLICATE_KEY")),
-                    (Some(old), false) => {
-                        assert_eq!(answer.success().row_count(), 1);
-                        rows.remove(&id);
-                        rows.insert(id + 100, old);
-                    }
-                    (None, _) => assert_eq!(answer.success().row_count(), 0),
-                }
-            }
-            8..10 => {
-                let answer = caller.sql_params("DELETE FROM t WHERE id % 5 = $1", json!([id % 5])).await;
-                let before = rows.len();
-                rows.retain(|key, _| key % 5 != id % 5);
-                assert_eq!(answer.success().row_count(), (before - rows.len()) as u64, "seed {seed} step {step}");
-            }
-            10..13 => drop(flush(&admin, "t").await),
-            _ if step % 3 == 0 => {
-                server.kill9();
-                server.restart().await;
-            }
-            _ => {
-                let status = server.terminate().await;
-                assert_eq!(status.code(), Some(0), "{}", server.logs());
-                server.restart().await;
-            }
-        }
-        for (caller, rows) in users.iter().zip(&models) {
-            let found = caller.sql("SELECT id, n FROM t ORDER BY id").await.success().values();
-            let expected: Vec<Vec<Value>> = rows.iter().map(|(id, n)| vec![json!(id), json!(n)]).collect();
-            assert_eq!(found, expected, "seed {seed} step {step}");
-        }
-        if let Some((id, n)) = models[at].iter().next() {
-            let one = users[at].sql_params("SELECT n FROM t WHERE id = $1", json!([id])).await.success();
-            assert_eq!(one.scalar(), json!(n), "seed {seed} step {step}");
-        }
-    }
 }
 
 /// Files of a test's own server, below its storage.
@@ -426,4 +336,41 @@ async fn one_partition_that_cannot_be_flushed_keeps_no_other() {
     flush(&admin, "t").await;
     assert_eq!(admin.sql("SHOW TABLE STATS t").await.success().rows()[0]["buffered_rows"], json!(0));
     assert_eq!(counts().await, [2, 1, 1]);
+}
+
+/// What fell due while the server was down is flushed at once, and not an interval after the start.
+#[tokio::test]
+async fn a_schedule_outlives_the_server() {
+    let interval = std::time::Duration::from_secs(1);
+    let limit = std::time::Duration::from_secs(30);
+    let mut server = BinaryServer::start_with(&[("flush.default_interval", "1s")]).await;
+    let admin = server.admin();
+    // Nothing is flushed before the server is killed, however slow this machine is.
+    let storage = server.dir().join("storage");
+    std::fs::write(&storage, "in the way").expect("written");
+    admin.sql("CREATE SHARED TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)").await.ok();
+    // By the end of its first flush, which came to nothing, it is written down when the next one is due.
+    kalamdb_tests::eventually("it has been due", limit, async || {
+        let jobs = admin.sql("SELECT count(*) FROM system.jobs WHERE status = 'failed'").await.success();
+        (jobs.number() > 0).then_some(())
+    })
+    .await;
+    server.kill9();
+    let killed = std::time::Instant::now();
+    std::fs::remove_file(&storage).expect("removed");
+    // So that it is due by what was written down, or in an hour.
+    server.change_setting("flush.default_interval", "1h");
+    kalamdb_tests::eventually("it is due again", limit, async || (killed.elapsed() > interval).then_some(())).await;
+    server.restart().await;
+    kalamdb_tests::eventually("it is flushed", limit, async || {
+        let stats = admin.sql("SHOW TABLE STATS t").await.success().rows()[0].clone();
+        (stats["buffered_rows"] == json!(0)).then_some(())
+    })
+    .await;
+    let done = async || admin.sql("SELECT trigger, rows FROM system.jobs WHERE status = 'completed'").await.success();
+    // The rows are in their segment a moment before the job says so.
+    kalamdb_tests::eventually("the job has ended", limit, async || (!done().await.rows().is_empty()).then_some(()))
+        .await;
+    assert_eq!(done().await.values(), [[json!("schedule"), json!(1)]]);
+    assert_eq!(admin.sql("SELECT count(*) FROM t").await.success().number(), 1);
 }

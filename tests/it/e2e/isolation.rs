@@ -1,5 +1,8 @@
 //! PA-1, PA-3: nobody reads or changes another user's rows, whatever the ids look like.
 
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use kalamdb_tests::TestServer;
@@ -84,6 +87,60 @@ async fn ids_of_any_look_keep_their_rows_apart() {
     for id in ids.iter().filter(|id| *id != "ann") {
         let count = server.user(id).sql("SELECT count(*) FROM notes").await.success().number();
         assert_eq!(count, 2, "user {id:?}");
+    }
+}
+
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("a readable directory").path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { [path].into() }).collect()
+}
+
+/// Where an id becomes part of a path it names one directory below its table's users, and nobody else's.
+#[tokio::test]
+async fn segments_of_ids_of_any_look_lie_apart_below_the_storage() {
+    // Deep enough that who climbs out of the storage is still seen.
+    let outer = tempfile::tempdir().expect("a directory");
+    let storage = outer.path().join("a/b/c/d/storage");
+    std::fs::create_dir_all(&storage).expect("directories");
+    let server = TestServer::start_with(&[("storage.default_location", &storage.display().to_string())]).await;
+    let admin = server.admin();
+    admin.sql("CREATE USER TABLE notes (id BIGINT PRIMARY KEY, owner TEXT)").await.ok();
+    let ids = awkward_ids();
+    for id in &ids {
+        server.user(id).sql_params("INSERT INTO notes VALUES (1, $1), (2, $1)", json!([id])).await.ok();
+    }
+    let flush = admin.sql("FLUSH TABLE notes").await.success().rows()[0].clone();
+    assert_eq!((&flush["status"], &flush["segments"]), (&json!("flushed"), &json!(ids.len())), "{flush}");
+
+    let segments = admin.sql("SELECT user_id, path FROM system.segments").await.success().rows().to_vec();
+    let text = |segment: &Value, name: &str| segment[name].as_str().expect("a text").to_owned();
+    let owners: BTreeSet<String> = segments.iter().map(|segment| text(segment, "user_id")).collect();
+    assert_eq!(owners, ids.iter().cloned().collect());
+    let paths: Vec<PathBuf> = segments.iter().map(|segment| PathBuf::from(text(segment, "path"))).collect();
+    let users = Path::new(server.namespace()).join("users");
+    let mut directories = BTreeSet::new();
+    for path in &paths {
+        assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{}", path.display());
+        let below = path.strip_prefix(&users).unwrap_or_else(|_| panic!("{} is elsewhere", path.display()));
+        let parts: Vec<&str> = below.iter().map(|part| part.to_str().expect("ASCII")).collect();
+        let [user, "notes", _] = parts.as_slice() else { panic!("{}", path.display()) };
+        assert!(user.is_ascii() && user.len() <= 200, "{user}");
+        directories.insert(*user);
+    }
+    assert_eq!(directories.len(), ids.len(), "one of them for each");
+    let expected: BTreeSet<PathBuf> = paths.iter().map(|path| storage.join(path)).collect();
+    assert_eq!(files(outer.path()), expected, "and no file anywhere else");
+
+    for id in &ids {
+        let answer = server.user(id).sql("SELECT id, owner FROM notes ORDER BY id").await.success();
+        assert_eq!(answer.values(), [[json!(1), json!(id)], [json!(2), json!(id)]], "user {id:?}");
+    }
+    server.user("ann").sql("DELETE FROM notes").await.ok();
+    admin.sql("FLUSH TABLE notes").await.ok();
+    for id in &ids {
+        let count = server.user(id).sql("SELECT count(*) FROM notes WHERE owner IS NOT NULL").await.success().number();
+        assert_eq!(count, if id == "ann" { 0 } else { 2 }, "user {id:?}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Rows of one SELECT in a format of their own, sent while the query runs.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
-use kalamdb_tests::{RawConnection, TestServer, token};
+use kalamdb_tests::{RawConnection, TestServer, eventually, token};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -133,4 +135,63 @@ async fn wait_for_place(server: &TestServer) -> i64 {
         answer.fails(504, "TIMEOUT");
         assert!(std::time::Instant::now() < deadline, "the place never came back");
     }
+}
+
+/// How many messages the housekeeper has handled: its ticks, some ten in a second, one of them a look for garbage.
+async fn housekeeping(server: &TestServer) -> u64 {
+    let tree = server.admin().get("/api/actors").await.body;
+    let children = tree["children"].as_array().expect("the root's children");
+    let housekeeper = children.iter().find(|node| node["name"] == "housekeeper").expect("a housekeeper");
+    housekeeper["messages_handled"].as_u64().expect("a number")
+}
+
+fn files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("a readable directory").path());
+    paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+/// FL-5 from outside: what a running query reads is there until its client has it.
+#[tokio::test]
+async fn a_table_dropped_under_an_answer_is_read_to_its_end() {
+    const IN_SEGMENT: usize = 4000;
+    const SEGMENTS: usize = 3;
+    let storage = tempfile::tempdir().expect("a directory");
+    let location = storage.path().join("storage");
+    let server = TestServer::start_with(&[("storage.default_location", &location.display().to_string())]).await;
+    with_rows(&server, 500, 1000).await;
+    let (admin, ann) = (server.admin(), server.user("ann"));
+    for count in [500, 1000, 2000] {
+        ann.sql(format!("INSERT INTO t SELECT id + {count}, v FROM t")).await.ok();
+    }
+    for segment in 0..SEGMENTS {
+        if segment > 0 {
+            let from = segment * IN_SEGMENT;
+            ann.sql(format!("INSERT INTO t SELECT id + {from}, v FROM t WHERE id < {IN_SEGMENT}")).await.ok();
+        }
+        admin.sql("FLUSH TABLE t").await.ok();
+    }
+    assert_eq!(files(&location), SEGMENTS);
+
+    // Far more than sockets hold.
+    let mut slow = send(&server, "ann", "application/x-ndjson", "SELECT id, v FROM t").await;
+    slow.has_begun(LIMIT).await;
+    admin.sql("DROP TABLE t").await.ok();
+    ann.sql("SELECT 1 FROM t").await.fails(404, "TABLE_NOT_FOUND");
+    let before = housekeeping(&server).await;
+    let looked = async || (housekeeping(&server).await > before + 22).then_some(());
+    eventually("garbage is looked for", LIMIT, looked).await;
+    assert_eq!(files(&location), SEGMENTS, "they are being read");
+
+    let answer = slow.read_to_end(LIMIT).await.expect("the answer ends");
+    let (lines, whole) = unchunked(&answer);
+    assert!(whole, "it breaks off after {} bytes", lines.len());
+    let mut ids = BTreeSet::new();
+    for line in lines.lines() {
+        let row: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(row["v"].as_str().map(str::len), Some(1000), "{line}");
+        assert!(ids.insert(row["id"].as_u64().expect("an id")), "twice: {line}");
+    }
+    assert_eq!((ids.len(), ids.last().copied()), (IN_SEGMENT * SEGMENTS, Some((IN_SEGMENT * SEGMENTS - 1) as u64)));
+    eventually("nobody reads them any more", LIMIT, async || (files(&location) == 0).then_some(())).await;
 }

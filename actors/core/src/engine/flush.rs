@@ -8,6 +8,7 @@ use kalamdb_wire::StatementResult;
 use super::context::{StatementContext, forbidden};
 use super::rows::{RowColumn, result_of};
 use super::scope::Scope;
+use super::show::refuse_virtual;
 use crate::catalog::TableEntry;
 use crate::tree::{FlushClient, FlushOutcome, FlushReport};
 
@@ -37,6 +38,7 @@ fn columns() -> [RowColumn; 9] {
 pub(crate) async fn flush_table(scope: &Scope, flushes: &FlushClient, table: &TableRef) -> Result<StatementResult> {
     check_role(scope.identity.role)?;
     let name = table.resolve(&scope.namespace);
+    refuse_virtual(&name)?;
     let catalog = scope.runtime.catalog();
     let entry = catalog.table(&name)?;
     if entry.table_type() == TableType::Stream {
@@ -103,7 +105,9 @@ pub(crate) fn table_stats(
     table: &TableRef,
 ) -> Result<StatementResult> {
     check_role(context.identity.role)?;
-    let entry = context.catalog.table(&context.qualify(table))?;
+    let name = context.qualify(table);
+    refuse_virtual(&name)?;
+    let entry = context.catalog.table(&name)?;
     let totals = context.store.committer_of(entry.table_type()).totals(entry.id());
     let columns = [
         RowColumn::new("buffered_rows", ColumnType::BigInt, false),

@@ -8,7 +8,7 @@ mod tables;
 use std::sync::Arc;
 
 use datafusion::logical_expr::TableSource;
-use kalamdb_commons::{Error, ErrorCode, NamespaceId, Result, Role, TableType};
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, QualifiedTableName, Result, Role, TableType};
 use kalamdb_sql::{Access, ColumnType, TableRef, TableSchema, Value};
 use kalamdb_wire::StatementResult;
 
@@ -37,17 +37,30 @@ pub(crate) fn virtual_table(
     if namespace == SYSTEM && context.identity.role == Role::User {
         return Err(forbidden());
     }
-    let Some(table) = VirtualTable::find(namespace, name) else {
-        let known: Vec<&str> = VirtualTable::names(namespace).collect();
-        return Err(Error::new(
-            ErrorCode::TableNotFound,
-            format!("Table '{namespace}.{name}' does not exist. There are: {}.", known.join(", ")),
-        ));
-    };
+    let table = find_virtual(namespace, name)?;
     match table.stored() {
         Some(stored) => stored.source(context),
         None => table_of(&table.columns(), &table.rows(context)),
     }
+}
+
+/// One of them; the error lists those that there are.
+fn find_virtual(namespace: &str, name: &str) -> Result<VirtualTable> {
+    VirtualTable::find(namespace, name).ok_or_else(|| {
+        let known: Vec<&str> = VirtualTable::names(namespace).collect();
+        let message = format!("Table '{namespace}.{name}' does not exist. There are: {}.", known.join(", "));
+        Error::new(ErrorCode::TableNotFound, message)
+    })
+}
+
+/// Refuses the server's own tables where a statement is about rows that are flushed.
+pub(crate) fn refuse_virtual(name: &QualifiedTableName) -> Result<()> {
+    if !is_virtual(name.namespace.as_str()) {
+        return Ok(());
+    }
+    find_virtual(name.namespace.as_str(), name.table.as_str())?;
+    let message = format!("'{name}' is made by the server: it has no rows that are flushed");
+    Err(Error::new(ErrorCode::Unsupported, message))
 }
 
 /// Whether the caller may read something of a table, and so may know of it.
@@ -131,10 +144,11 @@ pub(crate) fn describe(context: &StatementContext, table: &TableRef) -> Result<S
         RowColumn::new("key_position", ColumnType::Int, true),
     ];
     let name = context.qualify(table);
-    if let Some(table) = VirtualTable::find(name.namespace.as_str(), name.table.as_str()) {
+    if is_virtual(name.namespace.as_str()) {
         if name.namespace.as_str() == SYSTEM && context.identity.role == Role::User {
             return Err(forbidden());
         }
+        let table = find_virtual(name.namespace.as_str(), name.table.as_str())?;
         let rows = table.columns().into_iter().map(|column| {
             let (name, kind) = (Value::Text(column.name), text(&column.column_type.to_string()));
             vec![name, kind, Value::Boolean(column.nullable), Value::Null, Value::Boolean(false), Value::Null]

@@ -2,6 +2,7 @@
 //! users are not the ones to suffer.
 
 mod admission;
+mod altering;
 mod barrier;
 mod fixture;
 mod flushing;
@@ -17,3 +18,4 @@ mod retiring;
 mod schedules;
 mod status;
 mod stopping;
+mod workers;

@@ -35,15 +35,13 @@ pub fn json_to_value(json: &Json, column_type: ColumnType) -> Option<Value> {
     }
 }
 
-/// A DATE takes a time too, if it is midnight.
+/// A DATE takes a time too: it is the day in UTC that the time is of, as where a TIMESTAMP is cast.
 fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
     const MICROS_PER_DAY: i64 = 86_400_000_000;
     if column_type != ColumnType::Date {
         return None;
     }
-    let micros = parse_timestamp(text)?;
-    (micros.rem_euclid(MICROS_PER_DAY) == 0)
-        .then(|| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date))?
+    i32::try_from(parse_timestamp(text)?.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date)
 }
 
 /// Whether a JSON number, maybe with point and exponent, is a whole number.
@@ -98,6 +96,11 @@ mod tests {
             (json!("{a}"), ColumnType::Json, None),
             (json!("1970-01-02"), ColumnType::Timestamp, Some(Value::Timestamp(86_400_000_000))),
             (json!("1970-01-02"), ColumnType::Date, Some(Value::Date(1))),
+            (json!("1970-01-02T23:59:59.999999Z"), ColumnType::Date, Some(Value::Date(1))),
+            (json!("1970-01-02 14:30:00"), ColumnType::Date, Some(Value::Date(1))),
+            (json!("1970-01-02T00:30:00+02:00"), ColumnType::Date, Some(Value::Date(0))),
+            (json!("1969-12-31T12:00:00Z"), ColumnType::Date, Some(Value::Date(-1))),
+            (json!("1970-01-02T25:00:00Z"), ColumnType::Date, None),
             (json!("soon"), ColumnType::Date, None),
             (json!(null), ColumnType::Uuid, Some(Value::Null)),
         ] {

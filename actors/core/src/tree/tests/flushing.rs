@@ -25,7 +25,7 @@ pub(super) async fn start() -> (Fixture, TempDir) {
     (Fixture::start_with(change, |_| {}).await, directory)
 }
 
-fn spawn(fixture: &Fixture, sql: &'static str) -> JoinSet<SqlOutcome> {
+pub(super) fn spawn(fixture: &Fixture, sql: &'static str) -> JoinSet<SqlOutcome> {
     let fixture = fixture.clone();
     JoinSet::from_iter([async move { fixture.run("admin", sql).await }])
 }
@@ -37,6 +37,11 @@ pub(super) fn rows_of(outcome: &SqlOutcome) -> Vec<Value> {
 
 pub(super) async fn select(fixture: &Fixture, user: &str, sql: &str) -> Vec<Value> {
     rows_of(&fixture.run(user, sql).await)
+}
+
+pub(super) async fn nothing_is_pending(fixture: &Fixture) {
+    let snapshot = fixture.runtime.store().backend.snapshot().await.expect("a snapshot");
+    assert_eq!(files::pending(&*snapshot).await.expect("a list"), []);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +111,7 @@ async fn outlives(lost: Lost, place: &'static str) {
     assert_eq!((totals.buffered_rows, totals.segments), (0, 2), "{lost:?} {place}");
     eventually("only segments are left", || files_below(directory.path()).len() == 2).await;
     barrier.files_are_collected().await;
-    let snapshot = fixture.runtime.store().backend.snapshot().await.expect("a snapshot");
-    assert_eq!(files::pending(&*snapshot).await.expect("a list"), [], "{lost:?} {place}");
+    nothing_is_pending(&fixture).await;
     let jobs = select(&fixture, "admin", "SELECT status FROM system.jobs ORDER BY created_at").await;
     let of_first = if finds_none { "completed" } else { "failed" };
     assert_eq!(jobs, [json!({"status": of_first}), json!({"status": "completed"})], "{lost:?} {place}");
@@ -157,4 +161,38 @@ async fn a_flush_by_command_waits_for_the_one_that_runs() {
     assert_eq!(select(&fixture, "ann", "SELECT count(*) AS n FROM t").await, [json!({"n": 4})]);
     let outcome = fixture.run("admin", "FLUSH TABLE t").await;
     assert_eq!(rows_of(&outcome)[0]["status"], "empty");
+}
+
+/// SE-4 of a flush that runs: its rows stay hot and readable, the job says why, and the next one begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_goes_during_a_flush_keeps_its_rows_hot() {
+    let (fixture, directory) = start().await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
+    let barrier = Barrier::set(&fixture, failpoint::FILES_WRITTEN, 0);
+    let flush = spawn(&fixture, "FLUSH TABLE t");
+    barrier.holds_one().await;
+    assert_eq!(files_below(directory.path()).len(), 1, "written, under a name of its own");
+    std::fs::remove_dir_all(directory.path().join("storage")).expect("removed");
+    barrier.open();
+    let error = flush.join_all().await.remove(0).error.expect("it fails").error;
+    assert_eq!(error.code, ErrorCode::StorageUnavailable, "{error}");
+
+    let all = "SELECT id FROM t ORDER BY id";
+    assert_eq!(select(&fixture, "ann", all).await, [json!({"id": 1}), json!({"id": 2})]);
+    let totals = || fixture.runtime.store().committer.totals(fixture.table("t"));
+    assert_eq!((totals().buffered_rows, totals().segments), (2, 0));
+    let jobs = "SELECT status, error, rows FROM system.jobs ORDER BY created_at";
+    let failed = json!({"status": "failed", "error": error.message, "rows": 0});
+    assert_eq!(select(&fixture, "admin", jobs).await, std::slice::from_ref(&failed));
+
+    let row = rows_of(&fixture.run("admin", "FLUSH TABLE t").await).remove(0);
+    assert_eq!((&row["status"], &row["rows_flushed"]), (&json!("flushed"), &json!(2)));
+    let completed = json!({"status": "completed", "error": null, "rows": 2});
+    assert_eq!(select(&fixture, "admin", jobs).await, [failed, completed]);
+    assert_eq!(select(&fixture, "ann", all).await, [json!({"id": 1}), json!({"id": 2})]);
+    assert_eq!((totals().buffered_rows, totals().segments), (0, 1));
+    barrier.files_are_collected().await;
+    assert_eq!(files_below(directory.path()).len(), 1, "the segment alone");
+    nothing_is_pending(&fixture).await;
+    fixture.is_whole().await;
 }

@@ -131,6 +131,34 @@ async fn the_live_supervisor_at_each_message() {
     }
 }
 
+/// Told to each actor a second after it came, and so only to those that have somebody for so long.
+async fn settling_fails(fault: Fault) {
+    let fixture = Fixture::start().await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)").await;
+    fixture.faults.arm("LiveQueryActor", "Settle", (0, TIMES), fault);
+    let (mut connection, mut outbox) = connect(&fixture, "ann");
+    connection.subscribe(request("m", &json!({}))).await;
+    assert_eq!(next(&mut connection, &mut outbox).await["type"], "subscribed");
+    for id in 1..=TIMES {
+        tokio::select! {
+            () = connection.attend() => unreachable!("it never ends"),
+            () = eventually("the fault happens", || fixture.faults.fired() == id) => {}
+        }
+        fixture.rows("ann", &format!("INSERT INTO t VALUES ({id})")).await;
+        let frame = next(&mut connection, &mut outbox).await;
+        assert_eq!((&frame["type"], &frame["rows"]), (&json!("change"), &json!([{"id": id}])), "{fault:?}: {frame}");
+    }
+    drop((connection, outbox));
+    eventually("nobody is left", || fixture.tree.live().overview().subscriptions == 0).await;
+    eventually("no actor is left", || fixture.node("live").children_total == Some(0)).await;
+    fixture.is_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_query_actors_that_have_settled() {
+    JoinSet::from_iter(Fault::ALL.map(settling_fails)).join_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_whose_actor_fails_too_often_is_refused_and_no_other() {
     let fixture = Fixture::start().await;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use kalamdb_commons::ErrorCode;
+use kalamdb_commons::{ErrorCode, Outcome};
 use tokio::task::JoinSet;
 
 use super::fixture::{Fixture, eventually, user};
 use super::journal::Load;
+use crate::status::flush_overview;
 use crate::tree::failures::FAILURES;
 use crate::tree::faults::Fault;
+use crate::tree::flush::FlushMsg;
+use crate::tree::housekeeper::HousekeeperMsg;
 
 /// How often each fault happens in one run: less than the budget.
 const TIMES: usize = 2;
@@ -28,20 +31,36 @@ async fn fixture() -> Fixture {
 /// Lets a singleton fail at one of its messages in every way; it comes back each time and nothing is lost.
 async fn singleton_fails(name: &str, kind: &'static str, moment: &'static str) {
     for fault in Fault::ALL {
-        let fixture = fixture().await;
-        let load = Load::start(&fixture).await.with_visitors().with_ddl();
-        load.goes_on(5).await;
-        fixture.faults.arm(kind, moment, (1, TIMES), fault);
-        eventually("the faults happen", || fixture.faults.fired() == TIMES).await;
-        eventually("the actor is back", || fixture.tree.is_up() && fixture.node(name).restarts == TIMES as u64).await;
-        load.goes_on(20).await;
-        load.check().await;
-        fixture.is_whole().await;
-        let node = fixture.node(name);
-        assert_eq!((node.state.as_str(), node.restarts), ("running", TIMES as u64), "{kind} {moment} {fault:?}");
-        let last_error = node.last_error.unwrap_or_else(|| panic!("{kind} {moment} {fault:?}: no last error"));
-        assert!(!last_error.contains("of the test"), "no internals: {last_error}");
+        fails_over(&fixture().await, name, (kind, moment), fault, |_| {}).await;
     }
+}
+
+/// The same over one fixture with one fault. `nudge` brings about messages that would come too seldom.
+async fn fails_over(
+    fixture: &Fixture,
+    name: &str,
+    (kind, moment): (&'static str, &'static str),
+    fault: Fault,
+    nudge: impl Fn(&Fixture),
+) {
+    let load = Load::start(fixture).await.with_visitors().with_ddl();
+    load.goes_on(5).await;
+    fixture.faults.arm(kind, moment, (1, TIMES), fault);
+    let happened = || {
+        nudge(fixture);
+        fixture.faults.fired() == TIMES
+    };
+    eventually("the faults happen", happened).await;
+    eventually("the actor is back", || fixture.tree.is_up() && fixture.node(name).restarts == TIMES as u64).await;
+    load.goes_on(20).await;
+    load.check().await;
+    let flushes = || flush_overview(&fixture.runtime, &fixture.tree.flushes());
+    eventually("no flush is left", || flushes().running == 0 && flushes().queue_depth == 0).await;
+    fixture.is_whole().await;
+    let node = fixture.node(name);
+    assert_eq!((node.state.as_str(), node.restarts), ("running", TIMES as u64), "{kind} {moment} {fault:?}");
+    let last_error = node.last_error.unwrap_or_else(|| panic!("{kind} {moment} {fault:?}: no last error"));
+    assert!(!last_error.contains("of the test"), "no internals: {last_error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,15 +177,88 @@ async fn the_flush_coordinator_at_a_tick() {
     singleton_fails("flushes", "FlushCoordinator", "Tick").await;
 }
 
+/// It is busy: a table is flushed again and again.
+async fn flush_coordinator_fails(moment: &'static str) {
+    for fault in Fault::ALL {
+        let directory = tempfile::tempdir().expect("a directory");
+        let location = directory.path().join("storage");
+        let fixture = Fixture::start_with(|settings| settings.storage.default_location = location, |_| {}).await;
+        let nudge = |fixture: &Fixture| {
+            fixture.tree.root.shared.flushes.cast(FlushMsg::Crossed { table: fixture.table("t") });
+        };
+        fails_over(&fixture, "flushes", ("FlushCoordinator", moment), fault, nudge).await;
+        let totals = fixture.runtime.store().committer.totals(fixture.table("t"));
+        assert!(totals.segments > 0, "{moment} {fault:?}: {totals:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flush_coordinator_at_a_threshold() {
+    flush_coordinator_fails("Crossed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flush_coordinator_at_the_end_of_a_flush() {
+    flush_coordinator_fails("Ended").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_housekeeper_at_a_sweep() {
     singleton_fails("housekeeper", "Housekeeper", "Sweep").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_old_rows_of_streams() {
+    singleton_fails("housekeeper", "Housekeeper", "Expire").await;
+}
+
+/// At a tick that comes once in a second or in a minute: it is sent by hand.
+async fn housekeeper_fails(moment: &'static str, tick: fn() -> HousekeeperMsg) {
+    for fault in Fault::ALL {
+        let nudge = |fixture: &Fixture| fixture.tree.root.shared.housekeeper.cast(tick());
+        fails_over(&fixture().await, "housekeeper", ("Housekeeper", moment), fault, nudge).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_old_jobs() {
+    housekeeper_fails("ForgetJobs", || HousekeeperMsg::ForgetJobs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_housekeeper_at_long_change_logs() {
+    housekeeper_fails("TrimLogs", || HousekeeperMsg::TrimLogs).await;
+}
+
+/// Who asked is told to come again, and finds a session; nobody else notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_do_not_start() {
+    for fault in [Fault::Panic, Fault::Fail, Fault::Kill] {
+        let fixture = Fixture::start().await;
+        fixture.rows("bob", "CREATE USER TABLE t (id BIGINT)").await;
+        fixture.faults.arm("SessionActor", "start", (0, 1), fault);
+        let error = fixture.error("ann", "INSERT INTO t VALUES (1)").await;
+        assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NothingChanged), "{fault:?}");
+        assert_eq!(fixture.faults.fired(), 1, "{fault:?}");
+        assert_eq!(fixture.rows("bob", "SELECT 1").await, 1, "{fault:?}");
+        assert_eq!(fixture.rows("ann", "SELECT * FROM t").await, 0, "{fault:?}");
+        let session = fixture.node("session/ann");
+        assert_eq!((session.restarts, session.last_error.as_deref()), (1, Some("it did not start")), "{fault:?}");
+        assert_eq!(fixture.node("sessions").restarts, 0, "{fault:?}");
+        fixture.is_whole().await;
+    }
+    // One that is lost as soon as it is there: its request is sent once more.
+    let fixture = Fixture::start().await;
+    fixture.faults.arm("SessionActor", "start", (0, 1), Fault::KillMidway);
+    assert_eq!(fixture.rows("ann", "SELECT 1").await, 1);
+    assert_eq!(fixture.faults.fired(), 1);
+    fixture.is_whole().await;
+}
+
 /// Nobody can say how such a flush ended: the error tells where to look, no row is lost, and the next flush is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_flushes_at_a_lost_actor_is_told_where_to_look() {
-    for (kind, moment) in [("FlushCoordinator", "Flush"), ("FlushActor", "Run")] {
+    for (kind, moment) in [("FlushCoordinator", "Flush"), ("FlushActor", "Run"), ("FlushActor", "start")] {
         for fault in [Fault::Panic, Fault::Fail, Fault::Kill] {
             let directory = tempfile::tempdir().expect("a directory");
             let location = directory.path().join("storage");

@@ -11,29 +11,46 @@ use crate::catalog::CatalogSnapshot;
 use crate::tree::faults::Fault;
 use crate::tree::root::RESTARTS;
 
+/// A singleton that is lost and does not come up at once.
+async fn is_tried_again(name: &str, kind: &'static str) {
+    for fault in [Fault::Panic, Fault::Fail, Fault::Kill] {
+        let fixture = Fixture::start().await;
+        let load = Load::start(&fixture).await.with_ddl();
+        load.goes_on(5).await;
+        fixture.faults.arm(kind, "start", (0, 2), fault);
+        let shared = &fixture.tree.root.shared;
+        match name {
+            "catalog" => shared.catalog.get().expect("it runs").kill(),
+            "flushes" => shared.flushes.get().expect("it runs").kill(),
+            "live" => shared.live.supervisor().get().expect("it runs").kill(),
+            "plan-cache" => shared.plans.get().expect("it runs").kill(),
+            "sessions" => shared.sessions.get().expect("it runs").kill(),
+            "housekeeper" => shared.housekeeper.get().expect("it runs").kill(),
+            other => panic!("{other} is no singleton"),
+        }
+        eventually("it is back", || fixture.node(name).restarts == 1).await;
+        assert_eq!(fixture.faults.fired(), 2, "{kind} {fault:?}");
+        load.goes_on(10).await;
+        load.check().await;
+        fixture.is_whole().await;
+        let last_error = fixture.node(name).last_error.unwrap_or_default();
+        assert!(last_error.contains("did not start"), "{kind} {fault:?}: {last_error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_actor_that_does_not_come_up_is_tried_again() {
     for (name, kind) in [("catalog", "CatalogActor"), ("sessions", "SessionSupervisor"), ("housekeeper", "Housekeeper")]
     {
-        for fault in [Fault::Panic, Fault::Fail, Fault::Kill] {
-            let fixture = Fixture::start().await;
-            let load = Load::start(&fixture).await.with_ddl();
-            load.goes_on(5).await;
-            fixture.faults.arm(kind, "start", (0, 2), fault);
-            let shared = &fixture.tree.root.shared;
-            match name {
-                "catalog" => shared.catalog.get().expect("it runs").kill(),
-                "sessions" => shared.sessions.get().expect("it runs").kill(),
-                _ => shared.housekeeper.get().expect("it runs").kill(),
-            }
-            eventually("it is back", || fixture.node(name).restarts == 1).await;
-            assert_eq!(fixture.faults.fired(), 2, "{kind} {fault:?}");
-            load.goes_on(10).await;
-            load.check().await;
-            fixture.is_whole().await;
-            let last_error = fixture.node(name).last_error.unwrap_or_default();
-            assert!(last_error.contains("did not start"), "{kind} {fault:?}: {last_error}");
-        }
+        is_tried_again(name, kind).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_that_no_statement_needs() {
+    for (name, kind) in [("flushes", "FlushCoordinator"), ("live", "LiveSupervisor"), ("plan-cache", "PlanCacheActor")]
+    {
+        is_tried_again(name, kind).await;
     }
 }
 
