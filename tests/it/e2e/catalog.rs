@@ -62,7 +62,8 @@ async fn describe_tells_all_about_columns() {
 }
 
 /// Each with its columns in order; `?` where one may be null. Programs read them by name, and people by place.
-const SYSTEM_TABLES: [(&str, &str); 10] = [
+const SYSTEM_TABLES: [(&str, &str); 11] = [
+    ("settings", "name TEXT, value TEXT?"),
     ("namespaces", "namespace_id TEXT, created_at TIMESTAMP"),
     (
         "tables",
@@ -223,4 +224,19 @@ async fn a_plan_tells_nobody_of_other_users() {
     server.user("a-very-private-person").sql("INSERT INTO own (id, part) VALUES (1, 'a')").await.ok();
     let answer = server.user("ann").sql("EXPLAIN ANALYZE SELECT * FROM own").await.success();
     assert!(!answer.text.contains("private-person"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn settings_are_shown_as_they_are_in_force_without_secrets() {
+    let server = TestServer::start_with(&[("query.max_waiting", "77")]).await;
+    let values = async |name: &str| {
+        let sql = format!("SELECT value FROM system.settings WHERE name = '{name}'");
+        server.service().sql(sql).await.success().values()
+    };
+    assert_eq!(values("query.max_waiting").await, [[json!("77")]]);
+    assert_eq!(values("no.such.setting").await, Vec::<Vec<Value>>::new());
+    let all = server.service().sql("SELECT * FROM system.settings").await.success();
+    assert!(!all.text.contains(server.secret()), "the secret that tokens are checked with");
+    assert_eq!(values("auth.jwt_secret").await.len(), 1);
+    server.user("ann").sql("SELECT * FROM system.settings").await.fails(403, "FORBIDDEN");
 }

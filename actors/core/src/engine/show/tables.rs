@@ -1,5 +1,6 @@
 //! Each table made by the server: a schema and a row source.
 
+use kalamdb_commons::settings::SettingKey;
 use kalamdb_commons::{Role, SystemTable};
 use kalamdb_segments::is_secret_option;
 use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
@@ -27,7 +28,7 @@ pub(super) enum VirtualTable {
 }
 
 /// The system tables that there are so far.
-const SYSTEM_TABLES: [SystemTable; 10] = [
+const SYSTEM_TABLES: [SystemTable; 11] = [
     SystemTable::Namespaces,
     SystemTable::Tables,
     SystemTable::TableSchemas,
@@ -38,6 +39,7 @@ const SYSTEM_TABLES: [SystemTable; 10] = [
     SystemTable::Segments,
     SystemTable::LiveQueries,
     SystemTable::PlanCache,
+    SystemTable::Settings,
 ];
 
 impl VirtualTable {
@@ -137,7 +139,9 @@ impl VirtualTable {
                 ("created_at", Timestamp, false),
                 ("last_used_at", Timestamp, false),
             ],
-            Self::System(_) => &[
+            Self::System(SystemTable::Settings) => &[("name", Text, false), ("value", Text, true)],
+            // The two that are stored have theirs beside their rows.
+            Self::System(SystemTable::TableSchemas | SystemTable::Jobs | SystemTable::Segments) => &[
                 ("table_id", BigInt, false),
                 ("namespace_id", Text, false),
                 ("table_name", Text, false),
@@ -174,7 +178,9 @@ impl VirtualTable {
             Self::System(SystemTable::LiveQueries) => live_queries(context),
             Self::System(SystemTable::Sessions) => sessions(context),
             Self::System(SystemTable::PlanCache) => plan_cache(context),
-            Self::System(_) => table_schemas(context),
+            Self::System(SystemTable::Settings) => settings(context),
+            Self::System(SystemTable::TableSchemas) => table_schemas(context),
+            Self::System(SystemTable::Jobs | SystemTable::Segments) => Vec::new(),
             Self::InformationTables => information_tables(context),
             Self::InformationColumns => information_columns(context),
         }
@@ -300,6 +306,13 @@ fn plan_cache(context: &StatementContext) -> Vec<Row> {
         ]
     };
     context.runtime.plans().rows().into_iter().map(row).collect()
+}
+
+/// As they are in force; secrets are masked.
+fn settings(context: &StatementContext) -> Vec<Row> {
+    let settings = context.runtime.settings();
+    let row = |key: &SettingKey| vec![text(key.name), key.show(settings).map_or(Value::Null, Value::Text)];
+    SettingKey::ALL.iter().map(row).collect()
 }
 
 fn table_schemas(context: &StatementContext) -> Vec<Row> {
