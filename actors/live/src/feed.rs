@@ -182,7 +182,7 @@ impl Feed {
         }
     }
 
-    /// Ends those whose table has other columns, or is gone.
+    /// Ends those whose table lacks columns that they use, or is gone.
     pub(crate) fn check_table(&mut self) {
         let source = self.source();
         let ended: Vec<(Arc<str>, CloseReason)> = self

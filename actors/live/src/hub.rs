@@ -29,7 +29,7 @@ pub struct LiveIndex {
 }
 
 impl LiveIndex {
-    /// The catalog has changed: whoever follows a table that has other columns, or is gone, is told.
+    /// The catalog has changed: whoever follows a table that lacks columns of a query, or is gone, is told.
     pub fn catalog_changed(&self) {
         for actor in &self.actors {
             actor.check_tables();

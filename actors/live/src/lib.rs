@@ -32,6 +32,7 @@ mod source;
 mod subscription;
 pub mod supervision;
 mod supervisor;
+mod uses;
 
 pub use connection::{LiveCaller, LiveConnection};
 pub use evaluator::LiveWork;
@@ -40,3 +41,4 @@ pub use outbox::{LiveEnd, LiveOutbox, Outgoing};
 pub use query::{LiveProgram, LiveQuery, RowFormat};
 pub use source::{LiveSnapshot, LiveSource, TableState};
 pub use supervisor::{LiveArgs, LiveMsg, LiveSupervisor};
+pub use uses::UsedColumns;

@@ -1,5 +1,6 @@
 //! Live queries as the door sees them: frames in, frames out, no socket.
 
+mod altered;
 mod basics;
 mod begins;
 mod checker;

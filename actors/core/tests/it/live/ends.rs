@@ -62,26 +62,6 @@ async fn unsubscribed_is_the_last_word() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_the_columns_ends_it_and_of_options_does_not() {
-    let server = server().await;
-    let mut client = Client::new(&server, "ann");
-    client.subscribed(json!({"query_id": "m", "sql": SQL})).await;
-    server.run("ann", "ALTER TABLE t SET (flush_rows = '77')", vec![]).await.expect("altered");
-    insert(&server, 1, "x").await;
-    let bookmark = client.expect("change").await["seq"].clone();
-    server.run("ann", "ALTER TABLE t ADD COLUMN more TEXT DEFAULT 'd'", vec![]).await.expect("altered");
-    insert(&server, 2, "y").await;
-    let closed = client.next().await;
-    let expected = json!({"type": "closed", "query_id": "m", "reason": "schema_changed", "resume_seq": bookmark});
-    assert_eq!(closed, expected);
-    // It goes on where it was, with the columns of now.
-    let again = json!({"query_id": "m", "sql": "SELECT id, more FROM t", "options": {"from_seq": bookmark}});
-    client.subscribed(again).await;
-    assert_eq!(client.next().await["rows"], json!([{"id": 2, "more": "d"}]));
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_table_and_namespace_end_it() {
     let server = server().await;
     server.run("ann", "CREATE NAMESPACE n", vec![]).await.expect("a namespace");
