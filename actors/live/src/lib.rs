@@ -28,6 +28,7 @@ mod feeder;
 mod hub;
 mod outbox;
 mod query;
+mod registry;
 mod source;
 mod subscription;
 pub mod supervision;

@@ -3,6 +3,7 @@
 mod altered;
 mod basics;
 mod begins;
+mod bounds;
 mod checker;
 mod client;
 mod ends;
