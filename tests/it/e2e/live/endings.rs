@@ -117,6 +117,7 @@ async fn kill_ends_one_and_no_other() {
         shown.text
     );
     server.user("bob").sql(format!("KILL LIVE QUERY '{ann_id}'")).await.fails(403, "FORBIDDEN");
+    server.service().sql(format!("KILL LIVE QUERY '{ann_id}'")).await.fails(403, "FORBIDDEN");
     server.admin().sql("KILL LIVE QUERY 'nothing'").await.fails(404, "LIVE_QUERY_NOT_FOUND");
     server.user("ann").sql(format!("KILL LIVE QUERY '{ann_id}'")).await.ok();
     ends(&mut ann, "killed").await;
