@@ -162,11 +162,7 @@ async fn dropped_with_everything_and_made_anew() {
 
 #[tokio::test]
 async fn without_options_the_settings_bound_them() {
-    let settings = [
-        ("storage.backend", "memory"),
-        ("stream.default_ttl", "1500ms"),
-        ("stream.max_rows_per_user", "3"),
-    ];
+    let settings = [("storage.backend", "memory"), ("stream.default_ttl", "1500ms"), ("stream.max_rows_per_user", "3")];
     let server = TestServer::start_with(&settings).await;
     server.admin().sql("CREATE STREAM TABLE events (id BIGINT PRIMARY KEY, kind TEXT)").await.ok();
     let own = "CREATE STREAM TABLE own (id BIGINT PRIMARY KEY) WITH (ttl = '1h', max_rows = '7')";

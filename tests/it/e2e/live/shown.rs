@@ -85,8 +85,7 @@ async fn the_overview_has_these_numbers() {
     ann.subscribe_with(json!({"query_id": "again", "sql": sql, "options": {"from_seq": seq}})).await;
     ann.expect("subscribed").await;
     ann.expect("change").await;
-    let expected =
-        json!({"connections": 1, "subscriptions": 2, "delivered": 1, "replays": 1, "slow_consumers": 0});
+    let expected = json!({"connections": 1, "subscriptions": 2, "delivered": 1, "replays": 1, "slow_consumers": 0});
     kalamdb_tests::eventually("all of it is counted, and nothing else", super::PATIENCE, async || {
         (server.service().get("/api/actors/live").await.body == expected).then_some(())
     })
