@@ -6,25 +6,25 @@ use kalamdb_tests::TestServer;
 
 use super::{socket, with_messages};
 
-const COLUMNS: [&str; 12] = [
-    "live_id",
-    "connection_id",
-    "query_id",
-    "user_id",
-    "namespace_id",
-    "table_name",
-    "query",
-    "options",
-    "changes",
-    "created_at",
-    "last_update_at",
-    "node",
+const COLUMNS: [(&str, &str); 12] = [
+    ("live_id", "TEXT"),
+    ("connection_id", "TEXT"),
+    ("query_id", "TEXT"),
+    ("user_id", "TEXT"),
+    ("namespace_id", "TEXT"),
+    ("table_name", "TEXT"),
+    ("query", "TEXT"),
+    ("options", "JSON"),
+    ("changes", "BIGINT"),
+    ("created_at", "TIMESTAMP"),
+    ("last_update_at", "TIMESTAMP"),
+    ("node", "TEXT"),
 ];
 
 /// The only live query, as a row with exactly the columns that there are.
 async fn row(server: &TestServer) -> Value {
     let shown = server.service().sql("SELECT * FROM system.live_queries").await.success();
-    assert_eq!(shown.columns(), COLUMNS);
+    assert_eq!(shown.columns(), COLUMNS.map(|(name, kind)| format!("{name} {kind}")));
     let [row] = shown.rows() else { panic!("one row: {}", shown.text) };
     row.clone()
 }
@@ -67,7 +67,7 @@ async fn a_live_query_is_a_row_with_these_columns() {
         (after["changes"] == 2 && after["last_update_at"].is_string()).then_some(after)
     })
     .await;
-    for column in COLUMNS.iter().filter(|column| !["changes", "last_update_at"].contains(*column)) {
+    for (column, _) in COLUMNS.into_iter().filter(|(column, _)| !["changes", "last_update_at"].contains(column)) {
         assert_eq!(after[column], before[column], "{column}");
     }
 }
