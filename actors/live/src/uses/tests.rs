@@ -5,6 +5,9 @@ use kalamdb_sql::{ColumnType, Value};
 
 use super::*;
 
+/// Columns by their ids and names.
+type Columns<'a> = &'a [(u32, &'a str)];
+
 fn column(id: u32, name: &str) -> ColumnDefinition {
     ColumnDefinition {
         id: ColumnId(id),
@@ -18,7 +21,7 @@ fn column(id: u32, name: &str) -> ColumnDefinition {
 }
 
 /// The columns of a version; the first is the key.
-fn schema(version: u32, columns: &[(u32, &str)]) -> TableSchema {
+fn schema(version: u32, columns: Columns<'_>) -> TableSchema {
     TableSchema {
         version: SchemaVersion(version),
         columns: columns.iter().map(|(id, name)| column(*id, name)).collect(),
@@ -30,7 +33,7 @@ fn schema(version: u32, columns: &[(u32, &str)]) -> TableSchema {
 #[test]
 fn a_query_goes_on_while_its_columns_are_there_under_their_names() {
     let first = schema(1, &[(1, "id"), (2, "text"), (3, "stars")]);
-    let cases: [(&str, &[(u32, &str)], bool, bool); 8] = [
+    let cases: [(&str, Columns<'_>, bool, bool); 8] = [
         ("nothing but an option is another", &[(1, "id"), (2, "text"), (3, "stars")], true, true),
         ("one more", &[(1, "id"), (2, "text"), (3, "stars"), (4, "more")], true, false),
         ("one that it does not name is gone", &[(1, "id"), (2, "text")], true, false),
