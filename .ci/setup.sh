@@ -76,13 +76,13 @@ has_browser() {
   has chromium || has chromium-browser || has google-chrome || has google-chrome-stable ||
     [ -x "${KALAMDB_CHROMIUM:-}" ] || [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
 }
-# Not needed by anything else, so its lack stops nothing; the test says that it is skipped.
+# Not needed by anything else, so its lack stops nothing here; the test fails where CI is set, and says that it is skipped elsewhere.
 if ! has_browser; then
   if find_root && has apt-get; then
     printf 'setup: installing chromium, once\n' >&2
     install_packages chromium || true
   fi
-  has_browser || printf 'setup: no Chromium here; the test of the browser example will be skipped\n' >&2
+  has_browser || printf 'setup: no Chromium here; the test of the browser example fails where CI is set, and is skipped elsewhere\n' >&2
 fi
 if ! cargo nextest --version >/dev/null 2>&1; then
   printf 'setup: installing cargo-nextest, once, a few minutes\n' >&2

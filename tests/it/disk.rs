@@ -101,6 +101,7 @@ impl Writer {
         }
         let ready = server.admin().get("/ready").await;
         assert_eq!(ready.status, 503, "{}", ready.text);
+        assert!(ready.text.contains("the storage backend has failed"), "it says what is down: {}", ready.text);
         assert!(!self.insert().await, "refused from here on");
         let rows = other.caller.sql("SELECT id FROM disk.t").await.success().rows().len();
         assert_eq!(rows, other.acknowledged.len(), "what was synced can be read");

@@ -4,7 +4,8 @@
 //! clients of the same user keep two queries each; they stall, lose their connections between any two frames, and begin
 //! anew or go on from their bookmarks, while rows are flushed and the server is killed in the middle of statements and started again.
 //! Each client writes down what it was told and which rows it then had (`history`), which has to be what the
-//! writers saw. `KALAMDB_LIVE_KILL_ROUNDS` says how often the server is killed, twice if unset.
+//! writers saw. `KALAMDB_LIVE_KILL_ROUNDS` says how often the server is killed, twice if unset, and `KALAMDB_LIVE_KILL_SEED`
+//! what the dice of writers and followers begin with, 1 if unset: the same seed has the same statements, if not the same moments.
 
 mod follower;
 mod history;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tokio::task::JoinSet;
 
 use kalamdb_tests::{BinaryServer, Role, eventually};
@@ -41,6 +44,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn rounds() -> usize {
     let given = std::env::var("KALAMDB_LIVE_KILL_ROUNDS").ok();
     given.map_or(2, |text| text.parse().unwrap_or_else(|error| panic!("KALAMDB_LIVE_KILL_ROUNDS={text}: {error}")))
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("KALAMDB_LIVE_KILL_SEED").ok();
+    given.map_or(1, |text| text.parse().unwrap_or_else(|error| panic!("KALAMDB_LIVE_KILL_SEED={text}: {error}")))
 }
 
 /// What writers and followers know of each other.
@@ -89,6 +97,7 @@ async fn one_life(
     server: &mut BinaryServer,
     writers: Vec<Writer>,
     progress: &Arc<Progress>,
+    statements: u64,
     end: impl FnOnce(&mut BinaryServer),
 ) -> Vec<Writer> {
     let admin = server.admin();
@@ -97,7 +106,7 @@ async fn one_life(
         let caller = admin.as_role(writer.user, Role::User);
         tasks.spawn(writer.write(caller, admin.clone(), Arc::clone(progress)));
     }
-    until_written(progress, rand::random_range(15..45)).await;
+    until_written(progress, statements).await;
     end(server);
     tasks.join_all().await
 }
@@ -107,14 +116,15 @@ async fn clients_keep_their_rows_and_the_promises_are_kept() {
     let mut server = BinaryServer::start_with(&SETTINGS).await;
     server.admin().sql(TABLE).await.ok();
     let progress = Arc::new(Progress::default());
-    let mut writers: Vec<Writer> = USERS.iter().map(|user| Writer::new(user)).collect();
+    let mut die = StdRng::seed_from_u64(seed());
+    let mut writers: Vec<Writer> = USERS.iter().map(|user| Writer::new(user, die.random())).collect();
     let mut following = JoinSet::new();
     for (user, at) in USERS.iter().flat_map(|user| (0..FOLLOWERS_OF_EACH).map(move |at| (user, at))) {
-        let follower = Follower::new(&server.url(), user, at == 0);
+        let follower = Follower::new(&server.url(), user, at == 0, die.random());
         following.spawn(follower.follow(Arc::clone(&progress)));
     }
     for _ in 0..rounds() {
-        writers = one_life(&mut server, writers, &progress, BinaryServer::kill9).await;
+        writers = one_life(&mut server, writers, &progress, die.random_range(15..45), BinaryServer::kill9).await;
         server.restart().await;
         for writer in &mut writers {
             let caller = server.admin().as_user(writer.user);
@@ -122,7 +132,8 @@ async fn clients_keep_their_rows_and_the_promises_are_kept() {
         }
     }
     // What was lost with the last life is found again while rows go on changing.
-    writers = one_life(&mut server, writers, &progress, |_| progress.over.store(true, Ordering::Release)).await;
+    let end = |_: &mut BinaryServer| progress.over.store(true, Ordering::Release);
+    writers = one_life(&mut server, writers, &progress, die.random_range(15..45), end).await;
     let mut count = Count::default();
     for mut follower in following.join_all().await {
         let writer = writers.iter().find(|writer| writer.user == follower.user).expect("everybody has a writer");

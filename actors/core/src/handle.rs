@@ -205,8 +205,25 @@ impl Engine {
     }
 
     /// Whether the tree is up and the backend answers.
-    pub async fn ready(&self) -> bool {
-        !self.runtime.is_refusing() && self.tree.is_up() && self.runtime.backend_answers().await
+    ///
+    /// # Errors
+    /// [`ErrorCode::ShuttingDown`]; [`ErrorCode::Overloaded`] saying what is down.
+    pub async fn ready(&self) -> Result<()> {
+        if self.runtime.is_refusing() {
+            return Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"));
+        }
+        let mut ailments = Vec::new();
+        let down = self.tree.down();
+        if !down.is_empty() {
+            ailments.push(format!("the actor tree is not whole (not running: {})", down.join(", ")));
+        }
+        if let Some(ailment) = self.runtime.backend_ailment().await {
+            ailments.push(format!("the storage backend {ailment}"));
+        }
+        if ailments.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Overloaded, format!("the server is not ready: {}", ailments.join("; "))))
     }
 
     /// The supervision tree as it is now, `depth` levels below the root, groups cut at `limit`.

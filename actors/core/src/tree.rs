@@ -103,8 +103,14 @@ impl Tree {
     }
 
     /// Whether every singleton runs.
+    #[cfg(test)]
     pub(crate) fn is_up(&self) -> bool {
-        self.root.is_up()
+        self.down().is_empty()
+    }
+
+    /// The singletons that do not run.
+    pub(crate) fn down(&self) -> Vec<&'static str> {
+        self.root.down()
     }
 
     /// Waits until the tree is gone for good: nobody stopped it, and its restart budget is spent.

@@ -2,7 +2,7 @@
 //!
 //! Its mailbox holds one message per subscription that comes or goes, one at most that says that something was published,
 //! one at most that says that the catalog has changed, and one when it is new. Restart: it is not restarted; its subscriptions' connections
-//! attach them to a new one, from their last bookmarks. Shutdown: nothing is left undone; what was not told is in the log.
+//! attach them to a new one, from where they were. Shutdown: nothing is left undone; what was not told is in the log.
 
 use std::collections::HashMap;
 use std::sync::Arc;

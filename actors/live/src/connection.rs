@@ -104,10 +104,11 @@ impl LiveConnection {
             return refused(ErrorCode::Conflict, "this connection has a subscription of that query_id");
         }
         let most = self.hub.settings.max_subscriptions_per_user;
-        if self.hub.registry.count_of(&self.caller.identity.user_id) >= most {
+        // Given back where it does not begin.
+        let Some(place) = self.hub.registry.reserve(&self.caller.identity.user_id, most) else {
             let message = format!("a user may have {most} subscriptions (live.max_subscriptions_per_user)");
             return refused(ErrorCode::SubscriptionLimit, &message);
-        }
+        };
         let query = match self.hub.source.compile(&self.caller, &request).await {
             Ok(query) => query,
             Err(error) => return Err((request.query_id, error)),
@@ -122,6 +123,7 @@ impl LiveConnection {
             key: SubKey(self.next_key),
             outbox: Arc::clone(&self.outbox),
             created_at: self.hub.source.now(),
+            place,
         };
         let subscription = Subscription::begin(new, &self.hub.registry);
         let feeder = self.start(&subscription, Start::of(&request.options));
@@ -167,7 +169,7 @@ impl LiveConnection {
         self.outbox.progress(self.entries.values().filter_map(|entry| entry.subscription.progress()).collect());
     }
 
-    /// The connection's own duties, for ever: subscriptions whose actor was lost go on with another, from their last bookmark.
+    /// The connection's own duties, for ever: subscriptions whose actor was lost go on with another, from where they were.
     ///
     /// # Cancel safety
     /// Safe.
@@ -181,12 +183,12 @@ impl LiveConnection {
                 .map(|(name, entry)| (name.clone(), Arc::clone(&entry.subscription)))
                 .collect();
             for (name, subscription) in again {
-                let Some(bookmark) = self.outbox.bookmark(subscription.key) else {
-                    // Nothing is attached before it has one.
+                let Some(reached) = subscription.reached() else {
+                    // Nothing is attached before it has a bookmark.
                     subscription.close(CloseReason::Internal);
                     continue;
                 };
-                let feeder = self.start(&subscription, Start::Again(bookmark));
+                let feeder = self.start(&subscription, Start::Again(reached));
                 self.entries.insert(name, Entry { subscription, feeder });
             }
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kalamdb_commons::{Error, ErrorCode, Seq};
+use kalamdb_commons::{Error, Seq};
 use kalamdb_store::PartitionReader;
 use kalamdb_store::codec::changelog::LogEntry;
 use kalamdb_wire::{CloseReason, FrameTail};
@@ -107,7 +107,7 @@ impl Feed {
                     }
                     after = page.reached;
                 }
-                Err(error) => return alone.close(closed_by(&error), Some(&error)),
+                Err(error) => return alone.close(CloseReason::Internal, Some(&error)),
             }
         }
         if !subscription.is_open() {
@@ -143,7 +143,7 @@ impl Feed {
                         "a change log cannot be followed"
                     );
                     for (_, group) in self.groups.drain() {
-                        group.close(closed_by(&error), Some(&error));
+                        group.close(CloseReason::Internal, Some(&error));
                     }
                     return;
                 }
@@ -182,7 +182,7 @@ impl Feed {
         }
     }
 
-    /// Ends those whose table has other columns, or is gone.
+    /// Ends those whose table lacks columns that they use, or is gone.
     pub(crate) fn check_table(&mut self) {
         let source = self.source();
         let ended: Vec<(Arc<str>, CloseReason)> = self
@@ -212,10 +212,6 @@ fn over(state: TableState) -> Option<CloseReason> {
         TableState::Changed => Some(CloseReason::SchemaChanged),
         TableState::Dropped => Some(CloseReason::TableDropped),
     }
-}
-
-fn closed_by(error: &Error) -> CloseReason {
-    if error.code == ErrorCode::ResumeTooOld { CloseReason::SlowConsumer } else { CloseReason::Internal }
 }
 
 /// Evaluates a statement for a group, and tells its members.

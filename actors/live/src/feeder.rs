@@ -51,6 +51,8 @@ enum Stop {
     Failed(CloseReason, Error),
     /// It ends for what has become of its table.
     Closed(CloseReason),
+    /// The client reads more slowly than its partition's log is trimmed.
+    Slow,
 }
 
 impl From<Ended> for Stop {
@@ -72,6 +74,7 @@ pub(crate) async fn feed(hub: &Arc<LiveHub>, caller: &LiveCaller, subscription: 
             }
         }
         Err(Stop::Closed(reason)) => feeder.subscription.close(reason),
+        Err(Stop::Slow) => feeder.subscription.cut_off(),
         Err(Stop::Failed(reason, error)) => {
             if reason == CloseReason::Internal {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
@@ -212,7 +215,5 @@ pub(crate) fn reason_of(error: &Error) -> CloseReason {
 }
 
 fn log_failed(error: Error) -> Stop {
-    // A client that reads more slowly than its partition's log is trimmed.
-    let reason = if error.code == ErrorCode::ResumeTooOld { CloseReason::SlowConsumer } else { CloseReason::Internal };
-    Stop::Failed(reason, error)
+    if error.code == ErrorCode::ResumeTooOld { Stop::Slow } else { Stop::Failed(CloseReason::Internal, error) }
 }

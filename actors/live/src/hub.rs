@@ -16,6 +16,7 @@ use crate::actor::{ActorHandle, QueryMsg};
 use crate::connection::{LiveCaller, LiveConnection};
 use crate::evaluator::{Evaluator, LiveWork};
 use crate::outbox::{Delivered, LiveOutbox, Outbox};
+use crate::registry::Registry;
 use crate::source::LiveSource;
 use crate::subscription::Subscription;
 use crate::supervision::gauges::Mail;
@@ -29,7 +30,7 @@ pub struct LiveIndex {
 }
 
 impl LiveIndex {
-    /// The catalog has changed: whoever follows a table that has other columns, or is gone, is told.
+    /// The catalog has changed: whoever follows a table that lacks columns of a query, or is gone, is told.
     pub fn catalog_changed(&self) {
         for actor in &self.actors {
             actor.check_tables();
@@ -71,38 +72,6 @@ pub struct LiveRow {
     pub created_at: i64,
     /// Microseconds since the epoch; none before the first change.
     pub last_update_at: Option<i64>,
-}
-
-/// All subscriptions.
-#[derive(Debug, Default)]
-pub(crate) struct Registry {
-    all: DashMap<Arc<str>, Arc<Subscription>>,
-    of_user: DashMap<UserId, usize>,
-}
-
-impl Registry {
-    pub(crate) fn add(&self, subscription: &Arc<Subscription>) {
-        // One of the same name that has just ended leaves its place to this one: it finds itself gone.
-        if self.all.insert(Arc::clone(&subscription.live_id), Arc::clone(subscription)).is_none() {
-            *self.of_user.entry(subscription.user.clone()).or_default() += 1;
-        }
-    }
-
-    pub(crate) fn remove(&self, subscription: &Subscription) {
-        // Not a later one of the same name.
-        let is_it = |_: &Arc<str>, known: &Arc<Subscription>| std::ptr::eq(known.as_ref(), subscription);
-        if self.all.remove_if(&subscription.live_id, is_it).is_none() {
-            return;
-        }
-        self.of_user.remove_if_mut(&subscription.user, |_, count| {
-            *count -= 1;
-            *count == 0
-        });
-    }
-
-    pub(crate) fn count_of(&self, user: &UserId) -> usize {
-        self.of_user.get(user).map_or(0, |count| *count)
-    }
 }
 
 /// See the module.

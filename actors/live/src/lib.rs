@@ -11,8 +11,8 @@
 //!
 //! No queue here holds a change that exists nowhere else: a change is in the log of its partition until every follower's
 //! bookmark may be past it. So an actor may be lost, lag or start anew; a connection's subscriptions go on from the last
-//! bookmark that was put into its outbox. What is SQL (compiling a query, reading rows, writing them as JSON) is the
-//! engine's, behind [`LiveSource`].
+//! bookmark that was put into its outbox, or from where their actor had read, whichever is later. What is SQL (compiling
+//! a query, reading rows, writing them as JSON) is the engine's, behind [`LiveSource`].
 //!
 //! Invariants:
 //! * LV-1: the frames of a subscription are put into its outbox in commit order, each change once; a statement's frames
@@ -28,10 +28,12 @@ mod feeder;
 mod hub;
 mod outbox;
 mod query;
+mod registry;
 mod source;
 mod subscription;
 pub mod supervision;
 mod supervisor;
+mod uses;
 
 pub use connection::{LiveCaller, LiveConnection};
 pub use evaluator::LiveWork;
@@ -40,3 +42,4 @@ pub use outbox::{LiveEnd, LiveOutbox, Outgoing};
 pub use query::{LiveProgram, LiveQuery, RowFormat};
 pub use source::{LiveSnapshot, LiveSource, TableState};
 pub use supervisor::{LiveArgs, LiveMsg, LiveSupervisor};
+pub use uses::UsedColumns;

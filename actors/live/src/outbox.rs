@@ -1,12 +1,14 @@
 //! What a connection still has to write, in order.
 //!
 //! Three kinds of things wait here. Changes that happen are put in by actors, which wait for nobody: when more of them
-//! wait than the connection may have, the connection is over. Snapshots and replays are put in as fast as the client
-//! reads: whoever has them waits for room. So do answers, which bounds a client that only asks.
+//! wait than the connection may have, and those of an earlier statement among them, the connection is over. Snapshots and
+//! replays are put in as fast as the client reads: whoever has them waits for room. So do answers, which bounds a client that
+//! only asks.
 //!
 //! The outbox also knows what each subscription was told last, so that one that ends can say where to go on.
 
-use std::collections::{HashMap, VecDeque};
+mod state;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +17,8 @@ use kalamdb_commons::settings::LiveSettings;
 use kalamdb_wire::{CloseReason, FrameHead, FrameTail, ServerFrame};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use state::{Item, Kind, Payload, State, Sub};
 
 /// Bytes of answers, snapshots and replays that may wait: enough to keep a fast reader busy.
 const PACED_BYTES: usize = 256 << 10;
@@ -44,141 +48,6 @@ pub enum LiveEnd {
 /// A frame was not taken: its subscription has ended, or the connection has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended;
-
-#[derive(Debug)]
-enum Payload {
-    Whole(Vec<u8>),
-    Shared(FrameHead, FrameTail),
-}
-
-impl Payload {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::Shared(_, tail) => tail.bytes(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Never dropped.
-    Last,
-    Paced,
-    Change,
-}
-
-#[derive(Debug)]
-struct Item {
-    sub: Option<SubKey>,
-    payload: Payload,
-    kind: Kind,
-    bookmark: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Sub {
-    query_id: Arc<str>,
-    /// The last bookmark that was put in, and the last that was taken out.
-    queued: Option<u64>,
-    taken: Option<u64>,
-    /// Its actor was lost.
-    lost: bool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Item>,
-    changes: usize,
-    change_bytes: usize,
-    paced_bytes: usize,
-    subs: HashMap<SubKey, Sub>,
-    end: Option<LiveEnd>,
-    /// Nobody reads it any more.
-    dead: bool,
-}
-
-impl State {
-    fn push(&mut self, item: Item) {
-        let bytes = item.payload.bytes();
-        match item.kind {
-            Kind::Change => {
-                self.changes += 1;
-                self.change_bytes += bytes;
-            }
-            Kind::Paced => self.paced_bytes += bytes,
-            Kind::Last => {}
-        }
-        if let (Some(bookmark), Some(sub)) = (item.bookmark, item.sub.and_then(|sub| self.subs.get_mut(&sub))) {
-            sub.queued = Some(bookmark);
-        }
-        self.queue.push_back(item);
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.queue.pop_front()?;
-        let bytes = item.payload.bytes();
-        match item.kind {
-            Kind::Change => {
-                self.changes -= 1;
-                self.change_bytes -= bytes;
-            }
-            Kind::Paced => self.paced_bytes -= bytes,
-            Kind::Last => {}
-        }
-        if let (Some(bookmark), Some(sub)) = (item.bookmark, item.sub.and_then(|sub| self.subs.get_mut(&sub))) {
-            sub.taken = Some(bookmark);
-        }
-        Some(item)
-    }
-
-    /// Takes items out that are not going to be written.
-    fn drop_items(&mut self, is_dropped: impl Fn(&Item) -> bool) {
-        let Self { queue, changes, change_bytes, paced_bytes, .. } = self;
-        queue.retain(|item| {
-            if !is_dropped(item) {
-                return true;
-            }
-            match item.kind {
-                Kind::Change => {
-                    *changes -= 1;
-                    *change_bytes -= item.payload.bytes();
-                }
-                Kind::Paced => *paced_bytes -= item.payload.bytes(),
-                Kind::Last => {}
-            }
-            false
-        });
-    }
-
-    fn say_closed(&mut self, key: SubKey, reason: CloseReason, resume_seq: impl FnOnce(&Sub) -> Option<u64>) -> bool {
-        let Some(sub) = self.subs.remove(&key) else { return false };
-        let resume_seq = resume_seq(&sub);
-        let frame = ServerFrame::Closed { query_id: &sub.query_id, reason, resume_seq }.to_json();
-        self.push(Item { sub: None, payload: Payload::Whole(frame), kind: Kind::Last, bookmark: None });
-        true
-    }
-
-    /// Ends the connection: what its subscriptions were not told yet they are told where to find.
-    fn end(&mut self, end: LiveEnd, reason: CloseReason) {
-        if self.end.is_some() {
-            return;
-        }
-        if end == LiveEnd::SlowConsumer {
-            self.drop_items(|item| item.kind != Kind::Last);
-        }
-        let mut keys: Vec<SubKey> = self.subs.keys().copied().collect();
-        keys.sort_unstable_by_key(|key| key.0);
-        for key in keys {
-            self.say_closed(key, reason, |sub| match end {
-                // What waited is dropped.
-                LiveEnd::SlowConsumer => sub.taken,
-                LiveEnd::Shutdown => sub.queued,
-            });
-        }
-        self.end = Some(end);
-    }
-}
 
 /// What all outboxes count together.
 #[derive(Debug, Default)]
@@ -271,7 +140,7 @@ impl Outbox {
     }
 
     /// Puts in a statement's changes. Too many: the connection has ended with it. One statement may always wait, however
-    /// large it is.
+    /// large it is and however many of the connection's subscriptions are told of it.
     pub(crate) fn changes(&self, key: SubKey, head: &FrameHead, tails: &[FrameTail]) -> Result<(), Ended> {
         {
             let mut state = self.state.lock();
@@ -280,22 +149,34 @@ impl Outbox {
             }
             let bytes: usize = tails.iter().map(FrameTail::bytes).sum();
             let over = state.changes + tails.len() > self.most_changes || state.change_bytes + bytes > self.most_bytes;
-            if state.changes > 0 && over {
-                self.delivered.slow_consumers.fetch_add(1, Ordering::Relaxed);
-                state.end(LiveEnd::SlowConsumer, CloseReason::SlowConsumer);
+            let statement = tails.last().map_or(0, |tail| tail.seq);
+            if over && state.waits_since_before(statement) {
                 drop(state);
-                self.wake_all();
+                self.cut_off();
                 return Err(Ended);
             }
             for tail in tails {
                 let bookmark = tail.is_bookmark.then_some(tail.seq);
                 let payload = Payload::Shared(head.clone(), tail.clone());
-                state.push(Item { sub: Some(key), payload, kind: Kind::Change, bookmark });
+                state.push(Item { sub: Some(key), payload, kind: Kind::Change(statement), bookmark });
             }
         }
         self.delivered.changes.fetch_add(tails.len() as u64, Ordering::Relaxed);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Ends the connection of a client that does not read as fast as it has to.
+    pub(crate) fn cut_off(&self) {
+        {
+            let mut state = self.state.lock();
+            if state.dead || state.end.is_some() {
+                return;
+            }
+            self.delivered.slow_consumers.fetch_add(1, Ordering::Relaxed);
+            state.end(LiveEnd::SlowConsumer, CloseReason::SlowConsumer);
+        }
+        self.wake_all();
     }
 
     /// Puts in how far subscriptions have got, where the client was not told that much; not while it has something to read

@@ -11,10 +11,11 @@ use datafusion::common::cast::as_boolean_array;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use kalamdb_commons::{Error, QualifiedTableName, Result};
-use kalamdb_sql::TableSchema;
 use kalamdb_store::PartitionId;
 use kalamdb_store::codec::changelog::{LogChange, LogEntry};
 use kalamdb_wire::{Column, JsonRows, RowChanges};
+
+use crate::UsedColumns;
 
 /// Stored rows to Arrow and Arrow to JSON, of one table: the engine's side of a [`LiveProgram`].
 pub trait RowFormat: Send + Sync + fmt::Debug {
@@ -40,7 +41,7 @@ pub trait RowFormat: Send + Sync + fmt::Debug {
     fn error(&self, error: DataFusionError) -> Error;
 }
 
-/// A query's condition and columns, compiled for one version of a table's columns. Parameters are part of it.
+/// A query's condition and columns, compiled for the columns that the query [uses](UsedColumns). Parameters are part of it.
 #[derive(Debug)]
 pub struct LiveProgram {
     /// What a row has to meet; none for all rows.
@@ -60,8 +61,8 @@ pub struct LiveQuery {
     pub table: QualifiedTableName,
     /// Whose rows of it.
     pub partition: PartitionId,
-    /// The table's columns when it was compiled.
-    pub schema: Arc<TableSchema>,
+    /// What it takes of the table's columns.
+    pub uses: Arc<UsedColumns>,
     /// Queries of one partition with the same key are evaluated once for all: their text, parameters, version of the
     /// table, and what else their result depends on.
     pub key: Arc<str>,

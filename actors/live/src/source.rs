@@ -27,9 +27,9 @@ pub struct LiveSnapshot {
 /// What has become of a query's table since the query was compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableState {
-    /// It has the columns it had.
+    /// It has the columns that the query uses.
     Same,
-    /// It has others.
+    /// It has not all of them any more, or others where the query asks for every column.
     Changed,
     /// It is gone.
     Dropped,

@@ -8,8 +8,8 @@ use kalamdb_wire::{CloseReason, FrameHead, FrameTail, SubscribeRequest};
 use parking_lot::Mutex;
 
 use crate::LiveQuery;
-use crate::hub::Registry;
 use crate::outbox::{Ended, Outbox, SubKey};
+use crate::registry::{Place, Registry};
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Subscription {
     /// How far the feed that it is attached to has got.
     processed: Mutex<Option<Arc<AtomicU64>>>,
     registry: Arc<Registry>,
+    /// Among its user's; none once it has ended.
+    place: Mutex<Option<Place>>,
 }
 
 /// What a subscription is made of.
@@ -43,12 +45,13 @@ pub(crate) struct NewSubscription {
     pub(crate) key: SubKey,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) created_at: i64,
+    pub(crate) place: Place,
 }
 
 impl Subscription {
     /// Begins it: it counts from now on, until it is [ended](Self::end) or [closed](Self::close).
     pub(crate) fn begin(new: NewSubscription, registry: &Arc<Registry>) -> Arc<Self> {
-        let NewSubscription { connection, user, request, query, key, outbox, created_at } = new;
+        let NewSubscription { connection, user, request, query, key, outbox, created_at, place } = new;
         let live_id: Arc<str> = format!("{connection}-{}", request.query_id).into();
         let head = FrameHead::new(&request.query_id, &live_id);
         outbox.begin(key, request.query_id.as_str().into());
@@ -66,6 +69,7 @@ impl Subscription {
             last_update_at: AtomicI64::new(0),
             processed: Mutex::default(),
             registry: Arc::clone(registry),
+            place: Mutex::new(Some(place)),
         });
         registry.add(&subscription);
         subscription
@@ -92,10 +96,21 @@ impl Subscription {
         *self.processed.lock() = Some(Arc::clone(cursor));
     }
 
+    /// How far the feed has got that it is attached to, or was attached to last; none before the first.
+    fn processed(&self) -> Option<Seq> {
+        self.processed.lock().as_ref().map(|cursor| Seq(cursor.load(Ordering::Acquire)))
+    }
+
     /// How far the partition has got, to be told; none before it is followed.
     pub(crate) fn progress(&self) -> Option<(SubKey, FrameHead, Seq)> {
-        let processed = self.processed.lock().as_ref().map(|cursor| cursor.load(Ordering::Acquire))?;
-        Some((self.key, self.head.clone(), Seq(processed)))
+        Some((self.key, self.head.clone(), self.processed()?))
+    }
+
+    /// Everything up to here is in the outbox: its last bookmark there, or what its feed has read since without a match, which
+    /// the log may not have any more. None before it has a bookmark.
+    pub(crate) fn reached(&self) -> Option<Seq> {
+        let bookmark = self.outbox.bookmark(self.key)?;
+        Some(self.processed().map_or(bookmark, |processed| processed.max(bookmark)))
     }
 
     /// Whether it goes on.
@@ -106,19 +121,30 @@ impl Subscription {
     /// Ends it, and tells the client why.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.outbox.close(self.key, reason, None);
-        self.registry.remove(self);
+        self.leave();
     }
 
     /// Ends it for an error, which the client is told first.
     pub(crate) fn fail(&self, reason: CloseReason, error: &Error) {
         self.outbox.close(self.key, reason, Some(error));
+        self.leave();
+    }
+
+    /// The client reads so slowly that what it was to be told next is not kept any more: its connection ends.
+    pub(crate) fn cut_off(&self) {
+        self.outbox.cut_off();
+        self.leave();
+    }
+
+    fn leave(&self) {
         self.registry.remove(self);
+        self.place.lock().take();
     }
 
     /// Ends it without a word; false if it had ended.
     pub(crate) fn end(&self) -> bool {
         let ended = self.outbox.forget(self.key);
-        self.registry.remove(self);
+        self.leave();
         ended
     }
 }

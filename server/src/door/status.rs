@@ -24,17 +24,15 @@ pub(super) fn health() -> Response {
     object(&health).unwrap_or_else(|error| answer::refusal(&error, &RequestId::new()))
 }
 
-/// `GET /ready`: whether statements would be answered.
+/// `GET /ready`: whether statements would be answered, and what is down if not.
 pub(super) async fn ready(door: Arc<Door>, context: RequestContext) -> Response {
     let result = if door.is_stopping() {
         Err(Error::new(ErrorCode::ShuttingDown, "the server is shutting down"))
-    } else if door.engine.ready().await {
-        object(&Ready { status: "ready".into() })
     } else {
-        Err(Error::new(
-            ErrorCode::Overloaded,
-            "the server is not ready: the actor tree or the storage backend does not answer",
-        ))
+        match door.engine.ready().await {
+            Ok(()) => object(&Ready { status: "ready".into() }),
+            Err(error) => Err(error),
+        }
     };
     result.unwrap_or_else(|error| answer::refusal(&error, &context.request_id))
 }

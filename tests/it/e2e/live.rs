@@ -10,6 +10,7 @@ mod options;
 mod partitions;
 mod refusals;
 mod resume;
+mod shown;
 mod slow;
 mod tokens;
 

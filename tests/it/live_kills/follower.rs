@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -25,7 +27,10 @@ pub(super) struct Follower {
     base: String,
     /// It has hardly any room for what it does not read.
     narrow: bool,
+    die: StdRng,
     client: LiveClient,
+    /// On which of its connections each query has begun.
+    begun: BTreeMap<&'static str, u64>,
     histories: BTreeMap<&'static str, History>,
     /// Those of clients that it was before.
     past: Vec<BTreeMap<&'static str, History>>,
@@ -33,14 +38,15 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Subscribes to nothing yet.
-    pub(super) fn new(base: &str, user: &'static str, narrow: bool) -> Self {
+    pub(super) fn new(base: &str, user: &'static str, narrow: bool, seed: u64) -> Self {
         let (client, histories) = fresh(base, user, narrow);
-        Self { user, base: base.to_owned(), narrow, client, histories, past: Vec::new() }
+        let (base, die) = (base.to_owned(), StdRng::seed_from_u64(seed));
+        Self { user, base, narrow, die, client, begun: BTreeMap::new(), histories, past: Vec::new() }
     }
 
     async fn begin(&mut self) {
         for (name, least) in QUERIES {
-            let batch_size = Some(rand::random_range(1..20));
+            let batch_size = Some(self.die.random_range(1..20));
             let whole = Subscription::whole(name, SQL).with_params(json!([least]));
             self.client.subscribe(Subscription { batch_size, ..whole }).await;
         }
@@ -50,13 +56,13 @@ impl Follower {
     pub(super) async fn follow(mut self, progress: Arc<Progress>) -> Self {
         self.begin().await;
         while !progress.is_over() {
-            match rand::random_range(0..200) {
+            match self.die.random_range(0..200) {
                 // Somewhere, also in the middle of a statement or of a snapshot.
                 0..4 => self.client.disconnect(),
-                4..8 => progress.goes_on(rand::random_range(1..15)).await,
+                4..8 => progress.goes_on(self.die.random_range(1..15)).await,
                 8 => {
                     let (client, histories) = fresh(&self.base, self.user, self.narrow);
-                    self.client = client;
+                    (self.client, self.begun) = (client, BTreeMap::new());
                     self.past.push(std::mem::replace(&mut self.histories, histories));
                     self.begin().await;
                 }
@@ -81,6 +87,7 @@ impl Follower {
         let how = match frame["type"].as_str().unwrap_or_default() {
             "subscribed" => {
                 let resumed = frame["resumed"] == true;
+                self.begun.insert(name, self.client.reconnects());
                 return history.note(Event::Begun { asked: before, seq: seq(), resumed });
             }
             "change" => {
@@ -94,7 +101,9 @@ impl Follower {
                 // Nothing else ends it while the server lives.
                 assert_eq!(frame["reason"], "slow_consumer", "{}: {frame}", self.user);
                 let resume_seq = frame["resume_seq"].as_u64();
-                history.note(Event::Closed { resume_seq, bookmark: before });
+                // Cut off before it was told of its beginning, there is nothing that it could be told.
+                let has_begun = self.begun.get(name) == Some(&self.client.reconnects());
+                history.note(Event::Closed { resume_seq, bookmark: before.filter(|_| has_begun) });
                 // A client goes on with a new connection.
                 return self.client.disconnect();
             }

@@ -78,7 +78,7 @@ pub(super) enum Event {
     Change { seq: u64, more: bool },
     /// It has a bookmark, and these rows.
     Stands { seq: u64, how: How, rows: Rows },
-    /// It was ended; where it was told to go on, and where it thinks that it stands.
+    /// It was ended; where it was told to go on, and where it thinks that it stands, if it had begun on this connection.
     Closed { resume_seq: Option<u64>, bookmark: Option<u64> },
 }
 
@@ -235,10 +235,10 @@ impl History {
             self.is_true(truth, seq, how, rows)?;
         }
         for event in &self.events {
-            if let Event::Closed { resume_seq: Some(resume), bookmark: Some(bookmark) } = event
-                && resume != bookmark
+            if let Event::Closed { resume_seq, bookmark: Some(bookmark) } = event
+                && *resume_seq != Some(*bookmark)
             {
-                return Err(format!("ended at {bookmark}, and was told to go on from {resume}"));
+                return Err(format!("ended at {bookmark}, and was told to go on from {resume_seq:?}"));
             }
         }
         Ok(())

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rand::Rng as _;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
 use kalamdb_tests::Client;
@@ -15,11 +16,12 @@ use super::history::{Rows, Truth};
 pub(super) struct Writer {
     pub(super) user: &'static str,
     pub(super) truth: Truth,
+    die: StdRng,
 }
 
 impl Writer {
-    pub(super) fn new(user: &'static str) -> Self {
-        Self { user, truth: Truth::new() }
+    pub(super) fn new(user: &'static str, seed: u64) -> Self {
+        Self { user, truth: Truth::new(), die: StdRng::seed_from_u64(seed) }
     }
 
     /// Looks at all rows at one moment; none if the server is gone.
@@ -38,8 +40,8 @@ impl Writer {
         Some(())
     }
 
-    fn statement() -> String {
-        let mut die = rand::rng();
+    fn statement(&mut self) -> String {
+        let die = &mut self.die;
         let id: i64 = die.random_range(0..25);
         let n: i64 = die.random_range(0..6);
         match die.random_range(0..12) {
@@ -76,7 +78,7 @@ impl Writer {
     /// Statement after statement until the server is gone or it is over.
     pub(super) async fn write(mut self, caller: Client, admin: Client, progress: Arc<Progress>) -> Self {
         while !progress.is_over() {
-            let sql = Self::statement();
+            let sql = self.statement();
             let who = if sql.starts_with("FLUSH") { &admin } else { &caller };
             let Ok(answer) = who.try_sql(&sql, None).await else { break };
             if answer.status != 200 {

@@ -331,12 +331,17 @@ impl Runtime {
         self.refusing.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn backend_answers(&self) -> bool {
+    /// What is wrong with the backend, to be said behind its name; none when it answers.
+    pub(crate) async fn backend_ailment(&self) -> Option<&'static str> {
         let store = self.store();
         if store.has_failed() {
-            return false;
+            return Some("has failed and is to be opened again");
         }
-        matches!(tokio::time::timeout(READY_TIMEOUT, store.backend.snapshot()).await, Ok(Ok(_)))
+        match tokio::time::timeout(READY_TIMEOUT, store.backend.snapshot()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(_)) => Some("cannot be read"),
+            Err(_) => Some("does not answer"),
+        }
     }
 
     /// Last of all: sync and close. What does not end by `deadline` is left to itself: what was acknowledged is

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Outcome, Result, Role, UserId};
+use kalamdb_commons::{ErrorCode, Identity, NamespaceId, Outcome, Result, Role, TableType, UserId};
 use kalamdb_sql::{ParsedStatement, Statement};
 use kalamdb_store::BackendRegistry;
 use kalamdb_wire::StatementResult;
@@ -93,12 +93,17 @@ impl Server {
 
     /// How many keys a query looks at.
     async fn keys_read(&self, user: &str, sql: &str) -> u64 {
+        self.keys_read_of(TableType::User, user, sql).await
+    }
+
+    /// The same where the rows of tables of a kind are.
+    async fn keys_read_of(&self, kind: TableType, user: &str, sql: &str) -> u64 {
         let parsed = kalamdb_sql::statements(sql).next().expect("a statement").expect("it parses");
         let scope = self.scope(user, &parsed, &CancellationToken::new());
         let context = scope.begin(None).await.expect("a context");
         let Statement::Query(query) = parsed.statement else { panic!("a query") };
         select(&context, *query, None, &Params::none()).await.expect("it runs");
-        context.snapshot().expect("it reads").keys_read()
+        context.rows_of(kind).expect("it reads").keys_read()
     }
 }
 
@@ -132,6 +137,33 @@ async fn a_user_with_ten_rows_pays_for_ten() {
     );
     assert_eq!(server.keys_read("big", "SELECT text FROM notes WHERE id = 5 AND id = 6").await, 0);
     assert!(server.keys_read("big", "SELECT text FROM notes LIMIT 3").await <= 256, "LIMIT reaches the scan");
+}
+
+/// The same promise for rows in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_ten_rows_of_a_stream_pays_for_ten() {
+    let server = Server::start().await;
+    let table = "CREATE STREAM TABLE events (id BIGINT PRIMARY KEY, text TEXT) WITH (ttl = '1h', max_rows = '100000')";
+    server.run("admin", table, vec![]).await;
+    for chunk in 0..5 {
+        let sql = insert_many("events", chunk * 5000..(chunk + 1) * 5000);
+        server.run("big", &sql, vec![]).await;
+    }
+    server.run("small", &insert_many("events", 0..10), vec![]).await;
+    // Whether the record is looked at as well is no matter.
+    let read = async |user: &str, sql: &str| server.keys_read_of(TableType::Stream, user, sql).await;
+    for sql in ["SELECT * FROM events", "SELECT count(*) FROM events WHERE text LIKE 'row%'"] {
+        let small = read("small", sql).await;
+        assert!((10..=RECORD + 10).contains(&small), "{sql}: {small}");
+        let nobody = read("nobody", sql).await;
+        assert!(nobody <= RECORD, "{sql}: {nobody}");
+        let big = read("big", sql).await;
+        assert!(big >= 25_000, "{sql}: the others' rows are there: {big}");
+    }
+    let lookup = read("big", "SELECT text FROM events WHERE id = 17777").await;
+    assert!((1..=RECORD + 1).contains(&lookup), "{lookup}");
+    let range = read("big", "SELECT text FROM events WHERE id >= 24990").await;
+    assert!((10..=RECORD + 10).contains(&range), "{range}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,8 @@
 //!
 //! The query is planned as any other, and of its plan the condition and the columns are taken as expressions over the
 //! table's row. What is compiled is kept by text, namespace and parameters, for all users (for one, where it asks who
-//! the caller is); the caller's rights and the table are looked at each time.
+//! the caller is); the caller's rights and the table are looked at each time. It stays good while the table has the columns
+//! that it uses: rows are decoded by the columns' ids, whatever their version and place.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,10 +18,10 @@ use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use kalamdb_commons::{
-    Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SystemColumn, TableName, TableType, UserId,
+    Error, ErrorCode, NamespaceId, QualifiedTableName, Result, SystemColumn, TableId, TableName, TableType, UserId,
 };
-use kalamdb_live::{LiveCaller, LiveProgram, LiveQuery, TableState};
-use kalamdb_sql::{ParsedStatement, Statement, TableRef, TableSchema, ast};
+use kalamdb_live::{LiveCaller, LiveProgram, LiveQuery, TableState, UsedColumns};
+use kalamdb_sql::{ParsedStatement, Statement, TableRef, ast};
 use kalamdb_wire::{Column, SubscribeRequest};
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;
@@ -117,7 +118,8 @@ pub(super) fn query_in(parsed: &ParsedStatement) -> Result<&ast::Query> {
 pub(super) struct Compiled {
     table: TableRef,
     name: QualifiedTableName,
-    entry: Arc<TableEntry>,
+    id: TableId,
+    uses: Arc<UsedColumns>,
     columns: Arc<[Column]>,
     program: Arc<LiveProgram>,
     key: Arc<str>,
@@ -157,7 +159,7 @@ impl CompiledQueries {
     }
 }
 
-/// The query for its caller, who may read it; none if the table is another by now.
+/// The query for its caller, who may read it; none if the table is another by now, to this query.
 ///
 /// # Errors
 /// When the caller may not read it.
@@ -170,13 +172,13 @@ pub(super) async fn query_of(runtime: &Arc<Runtime>, asked: &Asked, compiled: &C
     }
     let context = asked.scope(runtime).begin_unseeing(None).await?;
     let (entry, partition) = context.resolve(&compiled.table, Action::Read)?;
-    if !Arc::ptr_eq(&entry, &compiled.entry) {
+    if entry.id() != compiled.id || !compiled.uses.are_in(&entry.schema) {
         return Ok(None);
     }
     Ok(Some(LiveQuery {
         table: compiled.name.clone(),
         partition,
-        schema: Arc::clone(&entry.schema),
+        uses: Arc::clone(&compiled.uses),
         key: Arc::clone(&compiled.key),
         sql: Arc::clone(&asked.sql),
         columns: Arc::clone(&compiled.columns),
@@ -188,12 +190,7 @@ pub(super) async fn query_of(runtime: &Arc<Runtime>, asked: &Asked, compiled: &C
 pub(super) fn table_state(runtime: &Runtime, query: &LiveQuery) -> TableState {
     let catalog = runtime.catalog();
     let Some(entry) = catalog.table_of(query.partition.table) else { return TableState::Dropped };
-    if is_same_table(&entry.schema, &query.schema) { TableState::Same } else { TableState::Changed }
-}
-
-/// Whether a table has the columns that it had: its options may be others.
-pub(super) fn is_same_table(now: &Arc<TableSchema>, then: &Arc<TableSchema>) -> bool {
-    Arc::ptr_eq(now, then) || (now.columns == then.columns && now.primary_key == then.primary_key)
+    if query.uses.are_in(&entry.schema) { TableState::Same } else { TableState::Changed }
 }
 
 /// The answer to who asked for a table as it was.
@@ -212,6 +209,7 @@ pub(super) async fn compile(runtime: &Arc<Runtime>, asked: &Asked) -> Result<Com
     let table = table_in(&context, query)?;
     let (entry, _) = context.resolve(&table, Action::Read)?;
 
+    let takes_all = shape::has_wildcard(shape::check(query)?);
     let mut query = query.clone();
     name_outputs(&mut query, parsed.column_names.as_deref());
     expose_system_columns(&mut query);
@@ -225,6 +223,11 @@ pub(super) async fn compile(runtime: &Arc<Runtime>, asked: &Asked) -> Result<Com
     for expr in outputs.iter().chain(filter) {
         names_user |= check_functions(expr)?;
     }
+    let uses = Arc::new(if takes_all {
+        UsedColumns::every(&entry.schema)
+    } else {
+        UsedColumns::at(&entry.schema, named_places(&entry, input, outputs.iter().chain(filter)))
+    });
     let physical = |expr: &Expr| state.create_physical_expr(expr.clone(), input).map_err(from_datafusion);
     let outputs = outputs.iter().map(physical).collect::<Result<Vec<_>>>()?;
     let filter = filter.map(physical).transpose()?;
@@ -241,6 +244,7 @@ pub(super) async fn compile(runtime: &Arc<Runtime>, asked: &Asked) -> Result<Com
             runtime: Arc::clone(runtime),
             table: entry.id(),
             compiled_for: Arc::clone(&entry.schema),
+            uses: Arc::clone(&uses),
             columns: decoded.columns,
             schema: decoded.schema,
             keys: decoded.keys,
@@ -255,7 +259,8 @@ pub(super) async fn compile(runtime: &Arc<Runtime>, asked: &Asked) -> Result<Com
         columns: columns.into(),
         program: Arc::new(program),
         key: format!("{}\u{0}{}\u{0}{}\u{0}{whose}", asked.key, entry.id().0, entry.schema.version).into(),
-        entry,
+        id: entry.id(),
+        uses,
         user,
     })
 }
@@ -322,6 +327,13 @@ fn parts(plan: &LogicalPlan) -> Result<Parts<'_>> {
         LogicalPlan::TableScan(_) => Ok(Parts { outputs: &projection.expr, filter, input: input.schema() }),
         _ => Err(shape::of_many_rows()),
     }
+}
+
+/// The places of the table's own columns that are named, or in its key. What is evaluated may be less: a condition that says
+/// nothing is simplified away, and cannot be written any more all the same once its column is gone.
+fn named_places<'e>(entry: &TableEntry, input: &DFSchema, exprs: impl Iterator<Item = &'e Expr>) -> BTreeSet<usize> {
+    let named = exprs.flat_map(Expr::column_refs).filter_map(|column| input.maybe_index_of_column(column));
+    named.filter(|place| *place < entry.schema.columns.len()).chain(entry.schema.key_positions()).collect()
 }
 
 /// Refuses functions that may give something else for the same row; whether the caller's name is asked for.

@@ -7,12 +7,12 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use kalamdb_commons::{Error, Result, TableId};
-use kalamdb_live::RowFormat;
+use kalamdb_live::{RowFormat, UsedColumns};
 use kalamdb_sql::TableSchema;
 use kalamdb_wire::JsonRows;
 use parking_lot::Mutex;
 
-use super::compile::{changed_meanwhile, is_same_table};
+use super::compile::changed_meanwhile;
 use crate::catalog::TableEntry;
 use crate::engine::{RowDecoder, RowJson, Runtime, ScanColumn, Tombstones, from_datafusion};
 
@@ -22,13 +22,14 @@ pub(super) struct TableFormat {
     table: TableId,
     /// The columns that places are of.
     compiled_for: Arc<TableSchema>,
+    uses: Arc<UsedColumns>,
     /// What is decoded.
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
     /// Where among them the key's columns are.
     keys: Vec<usize>,
     rows: RowJson,
-    /// For the table's entry as it was when this was used last: its options may change while its columns stay.
+    /// For the table's entry as it was when this was used last: it may be altered while the columns that are used stay.
     decoder: Mutex<Option<(Arc<TableEntry>, RowDecoder)>>,
 }
 
@@ -47,6 +48,7 @@ pub(super) struct FormatArgs {
     pub(super) runtime: Arc<Runtime>,
     pub(super) table: TableId,
     pub(super) compiled_for: Arc<TableSchema>,
+    pub(super) uses: Arc<UsedColumns>,
     pub(super) columns: Vec<ScanColumn>,
     pub(super) schema: SchemaRef,
     pub(super) keys: Vec<usize>,
@@ -56,11 +58,12 @@ pub(super) struct FormatArgs {
 
 impl TableFormat {
     pub(super) fn new(args: FormatArgs) -> Self {
-        let FormatArgs { runtime, table, compiled_for, columns, schema, keys, result } = args;
+        let FormatArgs { runtime, table, compiled_for, uses, columns, schema, keys, result } = args;
         Self {
             runtime,
             table,
             compiled_for,
+            uses,
             columns,
             schema,
             keys,
@@ -70,13 +73,25 @@ impl TableFormat {
     }
 }
 
+impl TableFormat {
+    /// What is decoded, by the places of another version.
+    fn columns_in(&self, now: &TableSchema) -> Result<Vec<ScanColumn>> {
+        let place_now = |column: &ScanColumn| -> Result<ScanColumn> {
+            let ScanColumn::Declared(place) = column else { return Ok(*column) };
+            let id = self.compiled_for.columns.get(*place).map(|column| column.id);
+            id.and_then(|id| now.position_of_id(id)).map(ScanColumn::Declared).ok_or_else(changed_meanwhile)
+        };
+        self.columns.iter().map(place_now).collect()
+    }
+}
+
 impl RowFormat for TableFormat {
     fn decode(&self, rows: &[(&[u8], &[u8])]) -> Result<RecordBatch> {
         let catalog = self.runtime.catalog();
         let entry =
             catalog.table_of(self.table).ok_or_else(|| Error::internal("a live query of a table that is gone"))?;
-        if !is_same_table(&entry.schema, &self.compiled_for) {
-            // Its columns' places are those of another table; whoever asked looks at the table, and ends.
+        if !self.uses.are_in(&entry.schema) {
+            // Whoever asked looks at the table, and ends.
             return Err(changed_meanwhile());
         }
         // Taken out: a large statement of one user must not keep the same query of others waiting.
@@ -84,7 +99,7 @@ impl RowFormat for TableFormat {
         let mut decoder = match known {
             Some((of, decoder)) if Arc::ptr_eq(&of, entry) => decoder,
             _ => {
-                let (columns, schema) = (self.columns.clone(), Arc::clone(&self.schema));
+                let (columns, schema) = (self.columns_in(&entry.schema)?, Arc::clone(&self.schema));
                 RowDecoder::new(Arc::clone(entry), columns, schema, Tombstones::All)
             }
         };

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
-use kalamdb_sql::ast::{Expr, GroupByExpr, Query, Select, SetExpr, TableFactor, Visit, Visitor};
+use kalamdb_sql::ast::{Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor};
 
 fn unsupported(what: &str) -> Error {
     Error::new(
@@ -59,6 +59,12 @@ pub(super) fn check(query: &Query) -> Result<&Select> {
         Some(what) => Err(unsupported(what)),
         None => Ok(select),
     }
+}
+
+/// Whether a block's columns are all that its table has.
+pub(super) fn has_wildcard(select: &Select) -> bool {
+    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    select.projection.iter().any(is_wildcard)
 }
 
 /// Finds what a condition or column may not have.

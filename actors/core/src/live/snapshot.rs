@@ -15,7 +15,7 @@ use kalamdb_store::manifest;
 use kalamdb_store::reader::log_coverage;
 use kalamdb_wire::JsonRows;
 
-use super::compile::{Asked, changed_meanwhile, is_same_table, query_in};
+use super::compile::{Asked, changed_meanwhile, query_in};
 use super::shape;
 use crate::engine::context::StatementContext;
 use crate::engine::template::{column, item, order_by_descending};
@@ -48,7 +48,7 @@ pub(super) async fn last_rows(
         }
         let key_columns = match context.catalog.table_of(partition.table) {
             // The client was told other columns.
-            Some(entry) if !is_same_table(&entry.schema, &of.schema) => return Err(changed_meanwhile()),
+            Some(entry) if !of.uses.are_in(&entry.schema) => return Err(changed_meanwhile()),
             Some(entry) => {
                 let places = entry.schema.key_positions();
                 let columns = places.into_iter().filter_map(|place| entry.schema.columns.get(place));

@@ -43,6 +43,10 @@ async fn a_full_disk_refuses_writes_answers_reads_and_goes_on_by_itself() {
     let error = insert(&server, "ann", 3).await.expect_err("no room");
     assert!(is_unavailable(&error) && error.outcome == Outcome::Unknown, "{error:?}");
     server.until_ready(false).await;
+    let error = server.engine.ready().await.expect_err("it is not");
+    assert_eq!(error.code, ErrorCode::Overloaded);
+    assert!(error.message.contains("the storage backend has failed"), "{error:?}");
+    assert!(!error.message.contains("actor"), "the tree is whole: {error:?}");
     let boots = machine.boots();
 
     let error = insert(&server, "bob", 3).await.expect_err("refused");

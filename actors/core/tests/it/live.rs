@@ -1,7 +1,9 @@
 //! Live queries as the door sees them: frames in, frames out, no socket.
 
+mod altered;
 mod basics;
 mod begins;
+mod bounds;
 mod checker;
 mod client;
 mod ends;

@@ -76,7 +76,7 @@ impl Server {
     pub(crate) async fn until_ready(&self, ready: bool) {
         let deadline = Instant::now() + LONG;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
-        while self.engine.ready().await != ready {
+        while self.engine.ready().await.is_ok() != ready {
             ticks.tick().await;
             assert!(Instant::now() < deadline, "ready: never {ready}");
         }

@@ -5,5 +5,6 @@ mod concurrency;
 mod durability;
 pub(crate) mod fixture;
 mod gates;
+mod log;
 mod premises;
 mod sequence;

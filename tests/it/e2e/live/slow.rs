@@ -147,6 +147,72 @@ async fn a_large_snapshot_goes_as_fast_as_it_is_read() {
     assert_eq!(slow_consumers(&server).await, 0);
 }
 
+/// A long replay is written to a client that hardly reads, and rows go on changing: none of that makes it a slow one.
+#[tokio::test]
+async fn a_long_replay_goes_as_fast_as_it_is_read_while_rows_go_on_changing() {
+    const HISTORY: u64 = 28;
+    // All of them come while more is left to be told than anybody keeps on the way.
+    const MEANWHILE: u64 = 8;
+    let settings = [
+        ("storage.backend", "memory"),
+        ("live.buffer_bytes", "100000"),
+        ("live.buffer_size", "2"),
+        ("live.resume_bytes", "256MiB"),
+    ];
+    let server = TestServer::start_with(&settings).await;
+    let table = with_messages(&server).await;
+    let client = server.user("ann");
+    let sql = format!("SELECT id, body FROM {table}");
+    let mut reader = narrow(&server, "ann").await;
+    reader.subscribe("now", &sql).await;
+    let start = reader.expect("subscribed").await["seq"].clone();
+    reader.send(&json!({"type": "unsubscribe", "query_id": "now"})).await;
+    reader.expect("unsubscribed").await;
+    for id in 0..HISTORY {
+        let insert = format!("INSERT INTO {table} VALUES ({id}, 'a', $1)");
+        client.sql_params(&insert, json!(["x".repeat(ROW_BYTES / 2)])).await.ok();
+    }
+    reader.subscribe_with(json!({"query_id": "m", "sql": sql, "options": {"from_seq": start}})).await;
+    assert_eq!(reader.expect("subscribed").await["resumed"], true);
+    for id in 0..HISTORY + MEANWHILE {
+        if id < MEANWHILE {
+            client.sql(format!("INSERT INTO {table} VALUES ({}, 'a', 'y')", HISTORY + id)).await.ok();
+        }
+        assert_eq!(reader.expect("change").await["keys"], json!([id]));
+    }
+    client.sql(format!("INSERT INTO {table} VALUES (1000, 'a', 'z')")).await.ok();
+    assert_eq!(reader.expect("change").await["keys"], json!([1000]));
+    assert_eq!(slow_consumers(&server).await, 0);
+}
+
+#[tokio::test]
+async fn first_rows_beyond_the_memory_limit_are_refused_and_nothing_else() {
+    let settings = [("storage.backend", "memory"), ("query.memory_limit", "2MiB")];
+    let server = TestServer::start_with(&settings).await;
+    let table = with_messages(&server).await;
+    let client = server.user("ann");
+    for id in 0..8_u64 {
+        let insert = format!("INSERT INTO {table} VALUES ({id}, 'a', $1)");
+        client.sql_params(&insert, json!(["x".repeat(ROW_BYTES / 4)])).await.ok();
+    }
+    let mut reader = socket(&server, "ann").await;
+    let first_rows = |name: &str, columns: &str| {
+        let sql = format!("SELECT {columns} FROM {table}");
+        json!({"query_id": name, "sql": sql, "options": {"last_rows": 100}})
+    };
+    reader.subscribe_with(first_rows("m", "id, body")).await;
+    let frame = reader.expect("error").await;
+    assert_eq!((&frame["query_id"], &frame["code"]), (&json!("m"), &json!("RESOURCES_EXHAUSTED")), "{frame}");
+    // Its place and its name are free, and less is let through.
+    reader.subscribe_with(first_rows("m", "id")).await;
+    reader.expect("subscribed").await;
+    assert_eq!(reader.expect("initial_data").await["rows"].as_array().map(Vec::len), Some(8));
+    client.sql(format!("INSERT INTO {table} VALUES (8, 'a', 'x')")).await.ok();
+    assert_eq!(reader.expect("change").await["keys"], json!([8]));
+    let left = server.service().get("/api/actors/live").await.body;
+    assert_eq!(left["subscriptions"], 1, "{left}");
+}
+
 #[tokio::test]
 async fn who_only_asks_and_never_reads_is_held_up_alone() {
     let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "500ms")];

@@ -101,6 +101,65 @@ async fn a_role_that_changed_counts_from_the_next_subscription_on() {
     socket.fails("FORBIDDEN").await;
 }
 
+/// Whose doing a lower role is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewed {
+    ByItself,
+    BySomebodyElse,
+}
+
+/// What is another's ends with the role that it takes, and what is the caller's own goes on.
+async fn loses_what_is_bobs(server: &TestServer, socket: &mut LiveSocket, table: &str, renewed: Renewed) {
+    let message = socket.fails("FORBIDDEN").await;
+    assert!(!message.is_empty());
+    let closed = socket.expect("closed").await;
+    assert_eq!((&closed["query_id"], &closed["reason"]), (&json!("bobs"), &json!("error")), "{closed}");
+    if renewed == Renewed::ByItself {
+        assert_eq!(socket.expect("authenticated").await["role"], "user");
+    }
+    server.user("bob").sql(format!("INSERT INTO {table} (id) VALUES (2)")).await.ok();
+    server.user("ops").sql(format!("INSERT INTO {table} (id) VALUES (2)")).await.ok();
+    let frame = socket.expect("change").await;
+    assert_eq!((&frame["query_id"], &frame["keys"]), (&json!("own"), &json!([2])), "{frame}");
+}
+
+async fn with_bobs_and_own(server: &TestServer, table: &str) -> LiveSocket {
+    let qualified = table.replace(".messages", ".user.messages");
+    let mut socket = LiveSocket::open(server.base(), &token("ops", Role::Service, server.secret())).await;
+    let of_bob = json!({"query_id": "bobs", "sql": format!("SELECT id FROM {qualified}"), "user_id": "bob"});
+    socket.subscribe_with(of_bob).await;
+    socket.expect("subscribed").await;
+    socket.subscribe("own", &format!("SELECT id FROM {table}")).await;
+    socket.expect("subscribed").await;
+    server.user("bob").sql(format!("INSERT INTO {table} (id) VALUES (1)")).await.ok();
+    assert_eq!(socket.expect("change").await["query_id"], "bobs");
+    socket
+}
+
+#[tokio::test]
+async fn a_token_of_a_lower_role_ends_what_that_role_may_not_follow() {
+    let server = TestServer::start_in_memory().await;
+    let table = with_messages(&server).await;
+    let mut socket = with_bobs_and_own(&server, &table).await;
+    // The same role again, and a higher one, take nothing away.
+    for role in [Role::Service, Role::Dba, Role::Service] {
+        socket.send(&authenticate(&token("ops", role, server.secret()))).await;
+        socket.expect("authenticated").await;
+    }
+    socket.send(&authenticate(&token("ops", Role::User, server.secret()))).await;
+    loses_what_is_bobs(&server, &mut socket, &table, Renewed::ByItself).await;
+}
+
+#[tokio::test]
+async fn a_user_whose_role_is_lowered_loses_what_it_may_not_follow_within_a_heartbeat() {
+    let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "300ms")];
+    let server = TestServer::start_with(&settings).await;
+    let table = with_messages(&server).await;
+    let mut socket = with_bobs_and_own(&server, &table).await;
+    server.admin().sql("CREATE USER 'ops' WITH (role = 'user')").await.ok();
+    loses_what_is_bobs(&server, &mut socket, &table, Renewed::BySomebodyElse).await;
+}
+
 #[tokio::test]
 async fn whoever_does_not_answer_pings_is_gone() {
     let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "200ms")];

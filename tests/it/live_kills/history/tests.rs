@@ -52,6 +52,14 @@ fn a_good_history_breaks_nothing() {
 }
 
 #[test]
+fn an_end_before_it_has_begun_need_not_say_where() {
+    let mut events = good();
+    events.truncate(6);
+    events.push(Event::Closed { resume_seq: None, bookmark: None });
+    assert_eq!(broken(events), Vec::<&str>::new());
+}
+
+#[test]
 fn each_broken_promise_is_found() {
     let with = |at: usize, event: Event| {
         let mut events = good();
@@ -90,6 +98,9 @@ fn each_broken_promise_is_found() {
         ("bookmarkable", "a bookmark ahead of its rows", with(4, stands(15, How::Progress, &[2]))),
         ("bookmarkable", "an end somewhere else", {
             with(10, Event::Closed { resume_seq: Some(15), bookmark: Some(17) })
+        }),
+        ("bookmarkable", "an end that does not say where", {
+            with(10, Event::Closed { resume_seq: None, bookmark: Some(17) })
         }),
     ] {
         assert!(broken(events.clone()).contains(&promise), "{what} breaks {:?}", broken(events));

@@ -37,15 +37,19 @@ impl RootClient {
         &self.actor
     }
 
-    pub(in crate::tree) fn is_up(&self) -> bool {
+    /// The singletons that do not run, by the names that the tree has for them.
+    pub(in crate::tree) fn down(&self) -> Vec<&'static str> {
         let shared = &self.shared;
-        takes_messages(self.actor.get_status())
-            && shared.catalog.is_running()
-            && shared.flushes.is_running()
-            && shared.live.supervisor().is_running()
-            && shared.plans.is_running()
-            && shared.sessions.is_running()
-            && shared.housekeeper.is_running()
+        let all = [
+            ("root", takes_messages(self.actor.get_status())),
+            ("catalog", shared.catalog.is_running()),
+            ("flushes", shared.flushes.is_running()),
+            ("live", shared.live.supervisor().is_running()),
+            ("plan-cache", shared.plans.is_running()),
+            ("sessions", shared.sessions.is_running()),
+            ("housekeeper", shared.housekeeper.is_running()),
+        ];
+        all.into_iter().filter(|(_, is_running)| !is_running).map(|(name, _)| name).collect()
     }
 
     pub(in crate::tree) async fn failed(&self) -> String {

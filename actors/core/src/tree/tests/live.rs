@@ -1,5 +1,7 @@
 //! The actors of live queries are made to fail in every way at every message, while rows are written and followed.
 
+mod trimmed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,8 +21,12 @@ const LONG: Duration = Duration::from_secs(60);
 /// How often each fault happens in one run: less than the budget.
 const TIMES: usize = 2;
 
-fn request(name: &str, options: &Json) -> SubscribeRequest {
-    let one = json!({"query_id": name, "sql": "SELECT id FROM t", "options": options});
+pub(super) fn request(name: &str, options: &Json) -> SubscribeRequest {
+    request_of(name, "SELECT id FROM t", options)
+}
+
+fn request_of(name: &str, sql: &str, options: &Json) -> SubscribeRequest {
+    let one = json!({"query_id": name, "sql": sql, "options": options});
     let frame = json!({"type": "subscribe", "subscriptions": [one]}).to_string();
     match ClientFrame::from_json(&frame).expect("a frame") {
         ClientFrame::Subscribe(mut list) => list.pop().expect("one").expect("a subscription"),
@@ -28,19 +34,23 @@ fn request(name: &str, options: &Json) -> SubscribeRequest {
     }
 }
 
-fn connect(fixture: &Fixture, name: &str) -> (LiveConnection, LiveOutbox) {
+pub(super) fn connect(fixture: &Fixture, name: &str) -> (LiveConnection, LiveOutbox) {
     let identity = Identity { user_id: user(name), role: Role::User };
     fixture.tree.live().connect(LiveCaller { identity, header_user: Ok(None) }).expect("a connection")
 }
 
-async fn next(connection: &mut LiveConnection, outbox: &mut LiveOutbox) -> Json {
+async fn outgoing(connection: &mut LiveConnection, outbox: &mut LiveOutbox) -> Outgoing {
     let work = async {
         tokio::select! {
             outgoing = outbox.next() => outgoing,
             () = connection.attend() => unreachable!("it never ends"),
         }
     };
-    match timeout(LONG, work).await.expect("a frame in time") {
+    timeout(LONG, work).await.expect("something in time")
+}
+
+pub(super) async fn next(connection: &mut LiveConnection, outbox: &mut LiveOutbox) -> Json {
+    match outgoing(connection, outbox).await {
         Outgoing::Frame(bytes) => serde_json::from_slice(&bytes).expect("JSON"),
         Outgoing::Close(end) => panic!("closed: {end:?}"),
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::fixture::{Fixture, eventually, user};
+use super::live::{connect, next, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_session_retires_and_comes_back() {
@@ -41,6 +43,31 @@ async fn a_session_with_a_running_statement_does_not_retire() {
     assert!(fixture.tree.root.sessions().session_of(&user("ann")).is_some());
     drop(gate);
     assert_eq!(running.join_all().await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_user_is_subscribed_does_not_retire() {
+    let fixture = Fixture::start_with(|settings| settings.session.idle_timeout = Duration::ZERO, |_| {}).await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY)").await;
+    let (mut connection, mut outbox) = connect(&fixture, "ann");
+    connection.subscribe(request("m", &json!({}))).await;
+    assert_eq!(next(&mut connection, &mut outbox).await["type"], "subscribed");
+    // Somebody else's goes meanwhile.
+    fixture.rows("ann", "SELECT 1").await;
+    fixture.rows("bob", "SELECT 1").await;
+    let sessions = fixture.tree.root.sessions();
+    eventually("sessions were looked at", || {
+        sessions.retire_idle();
+        sessions.session_of(&user("bob")).is_none()
+    })
+    .await;
+    assert!(sessions.session_of(&user("ann")).is_some());
+    connection.unsubscribe("m").await;
+    eventually("nothing keeps it any more", || {
+        sessions.retire_idle();
+        sessions.session_of(&user("ann")).is_none()
+    })
+    .await;
 }
 
 /// Sessions are retired all the time while their users send statements.

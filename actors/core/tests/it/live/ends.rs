@@ -62,26 +62,6 @@ async fn unsubscribed_is_the_last_word() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_the_columns_ends_it_and_of_options_does_not() {
-    let server = server().await;
-    let mut client = Client::new(&server, "ann");
-    client.subscribed(json!({"query_id": "m", "sql": SQL})).await;
-    server.run("ann", "ALTER TABLE t SET (flush_rows = '77')", vec![]).await.expect("altered");
-    insert(&server, 1, "x").await;
-    let bookmark = client.expect("change").await["seq"].clone();
-    server.run("ann", "ALTER TABLE t ADD COLUMN more TEXT DEFAULT 'd'", vec![]).await.expect("altered");
-    insert(&server, 2, "y").await;
-    let closed = client.next().await;
-    let expected = json!({"type": "closed", "query_id": "m", "reason": "schema_changed", "resume_seq": bookmark});
-    assert_eq!(closed, expected);
-    // It goes on where it was, with the columns of now.
-    let again = json!({"query_id": "m", "sql": "SELECT id, more FROM t", "options": {"from_seq": bookmark}});
-    client.subscribed(again).await;
-    assert_eq!(client.next().await["rows"], json!([{"id": 2, "more": "d"}]));
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_table_and_namespace_end_it() {
     let server = server().await;
     server.run("ann", "CREATE NAMESPACE n", vec![]).await.expect("a namespace");
@@ -269,5 +249,43 @@ async fn the_end_of_the_server_is_told_and_resumed_from_after_a_start() {
     client.subscribed(json!({"query_id": "m", "sql": SQL, "options": {"from_seq": bookmark}})).await;
     let told: Vec<Json> = vec![client.next().await["rows"].clone(), client.next().await["rows"].clone()];
     assert_eq!(told, [json!([{"id": 2, "text": "y"}]), json!([{"id": 3, "text": "z"}])]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_ends_subscriptions_and_they_go_on_when_it_is_back() {
+    let machine = Machine::new(13);
+    let server = Server::start(&machine, Durability::Sync).await;
+    server.run("ann", TABLE, vec![]).await.expect("a table");
+    let mut client = Client::new(&server, "ann");
+    client.subscribed(json!({"query_id": "m", "sql": SQL})).await;
+    insert(&server, 1, "x").await;
+    let bookmark = client.expect("change").await["seq"].clone();
+    let mut other = Client::new(&server, "bob");
+    let begun = other.subscribed(json!({"query_id": "n", "sql": SQL})).await["seq"].clone();
+
+    machine.faults().fill_disk(true);
+    let written = server.run("ann", "INSERT INTO t VALUES (2, 'y')", vec![]).await;
+    written.expect_err("there is no room");
+    for (client, name, seq) in [(&mut client, "m", &bookmark), (&mut other, "n", &begun)] {
+        let expected = json!({"type": "closed", "query_id": name, "reason": "internal", "resume_seq": seq});
+        assert_eq!(client.next().await, expected);
+        // The connection stays, and says what is the matter.
+        let again = json!({"query_id": name, "sql": SQL, "options": {"from_seq": seq}});
+        assert_eq!(client.refused(again).await.0, "STORAGE_UNAVAILABLE");
+    }
+    assert_eq!(server.engine.live_overview().slow_consumers, 0);
+
+    machine.faults().fill_disk(false);
+    server.until_ready(true).await;
+    let again = json!({"query_id": "m", "sql": SQL, "options": {"from_seq": bookmark}});
+    assert_eq!(client.subscribed(again).await["resumed"], true);
+    insert(&server, 3, "z").await;
+    // What became of the second row is for the store to say, and for the client to be told.
+    let rows = server.rows("ann", "SELECT id FROM t WHERE id > 1 ORDER BY id", vec![]).await.expect("rows");
+    for row in rows {
+        assert_eq!(client.expect("change").await["keys"], json!(row));
+    }
+    client.expect_silence().await;
     server.stop().await;
 }
