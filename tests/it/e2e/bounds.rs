@@ -155,14 +155,14 @@ async fn what_memory_does_not_hold_is_written_to_disk_and_removed() {
     let directory = TempDir::new().expect("a directory");
     let rocksdb_dir = directory.path().join("rocksdb");
     let path = rocksdb_dir.to_str().expect("a path that is text");
-    let server = with_rows(&[("query.memory_limit", "24MiB"), ("storage.rocksdb_dir", path)]).await;
+    let server = with_rows(&[("query.memory_limit", "8MiB"), ("storage.rocksdb_dir", path)]).await;
     let ann = server.user("ann");
-    // 20 MB of texts, none of which is next to its neighbours in the order.
-    for round in 1..=40 {
-        let copies = format!(
-            "INSERT INTO t SELECT id + {round} * 500, repeat(md5(CAST(id + {round} * 500 AS TEXT)), 32) FROM t WHERE id < 500"
-        );
+    // None of the texts is next to its neighbours in the order; all of them take more than a third of the limit.
+    let mut rows = 500;
+    while rows < 64_000 {
+        let copies = format!("INSERT INTO t SELECT id + {rows}, md5(CAST(id + {rows} AS TEXT)) FROM t");
         ann.sql(copies).await.ok();
+        rows *= 2;
     }
     let sorted = "SELECT count(*) AS n, min(nr) AS low, max(nr) AS high FROM
         (SELECT row_number() OVER (ORDER BY v) AS nr, v FROM t) AS s WHERE v > 'a'";
@@ -172,7 +172,7 @@ async fn what_memory_does_not_hold_is_written_to_disk_and_removed() {
 
     let counted = ann.sql("SELECT count(*) FROM t WHERE v > 'a'").await.success().number();
     let answer = ann.sql(sorted).await.success();
-    assert_eq!(answer.values(), [[json!(counted), json!(20_500 - counted + 1), json!(20_500)]]);
+    assert_eq!(answer.values(), [[json!(counted), json!(rows - counted + 1), json!(rows)]]);
 
     // Those who sort at the same time share what there is, and small statements find theirs.
     let mut tasks = JoinSet::new();

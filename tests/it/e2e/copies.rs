@@ -33,7 +33,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("made");
     for entry in fs::read_dir(from).expect("a readable directory") {
         let entry = entry.expect("an entry").path();
-        fs::copy(&entry, to.join(entry.file_name().expect("a name"))).expect("copied");
+        let to = to.join(entry.file_name().expect("a name"));
+        match entry.is_dir() {
+            true => copy(&entry, &to),
+            false => drop(fs::copy(&entry, &to).expect("copied")),
+        }
     }
 }
 

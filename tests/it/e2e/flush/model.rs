@@ -21,7 +21,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[tokio::test]
 async fn a_model_tells_no_difference() {
-    let steps = number("KALAMDB_FLUSH_STEPS", 150);
+    let steps = number("KALAMDB_FLUSH_STEPS", 100);
     for seed in 0..number("KALAMDB_FLUSH_SEEDS", 2) {
         History::begin(seed).await.run(steps).await;
     }
