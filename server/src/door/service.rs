@@ -11,8 +11,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{ACCEPT, CONNECTION, HeaderValue};
+use hyper::{Request, Response, StatusCode, Version};
 use kalamdb_commons::Error;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::ServiceExt;
@@ -68,6 +68,10 @@ impl Service {
                         let has_body = !request.body().is_end_stream();
                         let (head, _) = request.into_parts();
                         return Ok(socket::answer(&self.door, &context, &head, has_body, &upgrade));
+                    }
+                    if request.version() < Version::HTTP_11 {
+                        // Without chunks a client could not tell rows that were cut off from all of them.
+                        request.headers_mut().remove(ACCEPT);
                     }
                     request.extensions_mut().insert(context);
                     warp::service(self.routes).oneshot(request).await

@@ -16,11 +16,15 @@ async fn ask(server: &TestServer, accept: &str, sql: &str) -> String {
 }
 
 async fn send(server: &TestServer, user: &str, accept: &str, sql: &str) -> RawConnection {
+    send_by(server, user, accept, sql, "HTTP/1.1").await
+}
+
+async fn send_by(server: &TestServer, user: &str, accept: &str, sql: &str, version: &str) -> RawConnection {
     let mut connection = RawConnection::open_narrow(server.base()).await;
     let body = json!({"sql": sql, "namespace": server.namespace()}).to_string();
     let token = token(user, kalamdb_tests::Role::User, server.secret());
     let head = format!(
-        "POST /api/sql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: {accept}\r\nConnection: close\r\n\
+        "POST /api/sql {version}\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: {accept}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -90,6 +94,29 @@ async fn all_else_is_answered_in_json() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{sql}: {answer}");
         assert!(answer.contains("content-type: application/json"), "{sql}: {answer}");
     }
+}
+
+/// Without chunks nobody could tell rows that were cut off from all of them.
+#[tokio::test]
+async fn a_client_of_http_1_0_is_answered_in_json() {
+    let server = TestServer::start_in_memory().await;
+    let mut connection = send_by(&server, "ann", "text/csv", "SELECT 1 AS a", "HTTP/1.0").await;
+    let answer = connection.read_to_end(LIMIT).await.expect("the answer ends");
+    assert!(answer.contains("content-type: application/json") && answer.contains(r#""rows":[{"a":1}]"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_query_that_finds_nothing_more_ends() {
+    let settings = [("storage.backend", "memory"), ("server.request_timeout", "2s")];
+    let server = TestServer::start_with(&settings).await;
+    with_rows(&server, 500, 1000).await;
+    let sql = "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n)
+        SELECT id, v FROM t UNION ALL SELECT x, 'none' FROM n WHERE x < 0";
+    let (lines, whole) = unchunked(&ask(&server, "application/x-ndjson", sql).await);
+    let last: Value = serde_json::from_str(lines.lines().last().expect("lines")).expect("JSON");
+    assert!(whole && last["error"]["code"] == "TIMEOUT", "{last}");
+    assert!(lines.lines().count() > 100, "{}", lines.lines().count());
+    assert_eq!(server.user("ann").sql("SELECT 1").await.success().number(), 1);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::params::Params;
 use super::parsed::plans_nothing;
 use super::query::{Explain, explained, run_query};
 use super::rows::{RowColumn, result_of};
-use super::scope::{Caller, Scope};
+use super::scope::{Caller, Scope, while_reopening};
 use super::stream::{self, RunningStream};
 use super::{Runtime, SessionCache, flush, show, storages};
 use crate::tree::Clients;
@@ -111,15 +111,6 @@ pub(crate) async fn run_request(
 enum Done {
     Whole(StatementResult),
     Streaming(AnswerStream, Box<RunningStream>),
-}
-
-/// A store that is closed although the server goes on has failed, and is being opened again.
-fn while_reopening(runtime: &Runtime, cancel: &CancellationToken, error: Error) -> Error {
-    if error.code != ErrorCode::ShuttingDown || runtime.is_refusing() || cancel.is_cancelled() {
-        return error;
-    }
-    let message = "the storage backend is being opened again after a failure: try again";
-    Error { outcome: error.outcome, ..Error::new(ErrorCode::StorageUnavailable, message) }
 }
 
 /// `KILL LIVE QUERY 'id'`

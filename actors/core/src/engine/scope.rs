@@ -123,6 +123,15 @@ fn out_of_time() -> Error {
     Error::new(ErrorCode::Timeout, "the statement ran past server.request_timeout; nothing was changed")
 }
 
+/// A store that is closed although the server goes on has failed, and is being opened again.
+pub(crate) fn while_reopening(runtime: &Runtime, cancel: &CancellationToken, error: Error) -> Error {
+    if error.code != ErrorCode::ShuttingDown || runtime.is_refusing() || cancel.is_cancelled() {
+        return error;
+    }
+    let message = "the storage backend is being opened again after a failure: try again";
+    Error { outcome: error.outcome, ..Error::new(ErrorCode::StorageUnavailable, message) }
+}
+
 /// Runs work on another thread's task for the statement with these limits.
 pub(crate) async fn on_behalf<T>(limits: Option<Limits>, work: impl Future<Output = T>) -> T {
     match limits {
@@ -148,6 +157,11 @@ impl Scope {
         if let Some(open_end) = &self.limits.open_end {
             open_end.store(true, Ordering::Release);
         }
+    }
+
+    /// An error as its client is told it: see [`while_reopening`].
+    pub(crate) fn while_reopening(&self, error: Error) -> Error {
+        while_reopening(&self.runtime, &self.limits.cancel, error)
     }
 
     /// Ends what still works for the statement.
