@@ -5,11 +5,12 @@
 //! ├── CatalogActor        every DDL statement, one at a time
 //! ├── FlushCoordinator ── FlushActor (one per table that was flushed): when a table is flushed, and the flush
 //! ├── LiveSupervisor ── LiveQueryActor (one per user with subscriptions): of `kalamdb-live`
-//! ├── SessionSupervisor ── SessionActor (one per user): admits and starts the user's statements
+//! ├── SessionSupervisor ── SessionActor (one per user): admits and starts the user's statements, keeps the tables they name
+//! ├── PlanCacheActor      throws out plans that the catalog has outdated
 //! └── Housekeeper         timers: size log, idle sessions
 //! ```
 //!
-//! The plan cache gets its actor here, beside these. Who may await whom:
+//! Who may await whom:
 //! door → session, statement → catalog, statement → flushes; nobody awaits upwards. A panic in any actor loses no committed row
 //! and no other actor: the root restarts its children with back-off and a budget, and ends the process
 //! with an error when the budget is spent.
