@@ -77,7 +77,7 @@ pub(crate) struct LiveArgs {
     pub(crate) connections: NonZeroUsize,
 
     /// Connections of `churn`, one after the other on each place.
-    #[arg(long, default_value = "10000")]
+    #[arg(long, default_value = "40000")]
     pub(crate) rounds: NonZeroU64,
 
     /// Rows that the subscriptions of `initial-rows` begin with.
