@@ -106,20 +106,6 @@ async fn a_client_of_http_1_0_is_answered_in_json() {
 }
 
 #[tokio::test]
-async fn a_query_that_finds_nothing_more_ends() {
-    let settings = [("storage.backend", "memory"), ("server.request_timeout", "2s")];
-    let server = TestServer::start_with(&settings).await;
-    with_rows(&server, 500, 1000).await;
-    let sql = "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n)
-        SELECT id, v FROM t UNION ALL SELECT x, 'none' FROM n WHERE x < 0";
-    let (lines, whole) = unchunked(&ask(&server, "application/x-ndjson", sql).await);
-    let last: Value = serde_json::from_str(lines.lines().last().expect("lines")).expect("JSON");
-    assert!(whole && last["error"]["code"] == "TIMEOUT", "{last}");
-    assert!(lines.lines().count() > 100, "{}", lines.lines().count());
-    assert_eq!(server.user("ann").sql("SELECT 1").await.success().number(), 1);
-}
-
-#[tokio::test]
 async fn an_error_after_the_first_row_ends_the_answer_visibly() {
     let server = TestServer::start_in_memory().await;
     with_rows(&server, 40_000, 10).await;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
 use kalamdb_commons::{Error, ErrorCode, Identity, NamespaceId, QualifiedTableName, Result, Role, TableType, UserId};
@@ -57,6 +58,8 @@ pub(crate) struct StatementContext {
     segments: Mutex<HashMap<PartitionId, Arc<PartitionSegments>>>,
     /// Memory that the rows to be written take.
     rows: Mutex<Option<MemoryReservation>>,
+    /// Whether writers wait until it is done.
+    holds_partition: AtomicBool,
     /// Whose partitions the statement is about, once it has named one.
     owner: Mutex<Option<UserId>>,
 }
@@ -111,6 +114,7 @@ impl StatementContext {
             changed: Mutex::default(),
             segments: Mutex::default(),
             rows: Mutex::default(),
+            holds_partition: AtomicBool::new(false),
             owner: Mutex::default(),
         })
     }
@@ -139,6 +143,16 @@ impl StatementContext {
     /// there; none where rows live for ever.
     pub(crate) fn expired_before(&self, entry: &TableEntry) -> Option<i64> {
         entry.stream_bounds(self.runtime.settings()).map(|bounds| self.now.saturating_sub(bounds.ttl))
+    }
+
+    /// From now on its partition's writers wait for it.
+    pub(crate) fn hold_partition(&self) {
+        self.holds_partition.store(true, Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub(crate) fn holds_partition(&self) -> bool {
+        self.holds_partition.load(Ordering::Acquire)
     }
 
     /// Whether it was begun as one that reads rows.

@@ -191,6 +191,7 @@ pub(crate) async fn run(
         if attempt >= HELD_FROM_TRY {
             guard = Some(scope.bound(async { Ok(committer.begin(partition.clone()).await) }).await?);
             context = dml.begin(scope, now, attempt).await?;
+            context.hold_partition();
             if !Arc::ptr_eq(&context.store, &store) {
                 continue;
             }
@@ -311,13 +312,21 @@ pub(crate) fn explained_query(dml: Dml<'_>, context: &Arc<StatementContext>) -> 
         }
         Dml::Update(update) => {
             // Values need not be read.
-            let is_read = |expr: &&ast::Expr| !matches!(expr, ast::Expr::Value(_));
-            let computed = update.assignments.iter().map(|(_, expr)| expr).filter(is_read);
+            let computed = update.assignments.iter().map(|(_, expr)| expr).filter(|expr| !is_value(expr));
             change::reading_query(dml, &entry, update.selection.as_ref(), computed)
         }
         Dml::Delete(delete) => change::reading_query(dml, &entry, delete.selection.as_ref(), std::iter::empty()),
     };
     query.map(|query| Explained::Query(Box::new(query)))
+}
+
+/// Whether an assignment is a value as it stands.
+fn is_value(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Value(_) => true,
+        ast::Expr::Nested(inner) | ast::Expr::UnaryOp { expr: inner, .. } => is_value(inner),
+        other => kalamdb_sql::is_default_keyword(other),
+    }
 }
 
 /// A constant expression as a value of a column.

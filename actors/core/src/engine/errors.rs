@@ -51,9 +51,10 @@ fn from_shared(error: &DataFusionError) -> Error {
         },
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
         DataFusionError::Shared(inner) => from_shared(inner),
-        DataFusionError::ArrowError(error, _) => match arrow_message(error) {
-            Some(message) => Error::new(ErrorCode::EvaluationError, message),
-            None => Error::internal(error),
+        DataFusionError::ArrowError(error, _) => match (arrow_message(error), error.as_ref()) {
+            (Some(message), _) => Error::new(ErrorCode::EvaluationError, message),
+            (None, ArrowError::IoError(_, error)) => not_spilled(error),
+            (None, error) => Error::internal(error),
         },
         DataFusionError::SchemaError(error, _) => from_schema(error),
         DataFusionError::Plan(message) => Error::new(ErrorCode::InvalidSql, plain(message)),
@@ -98,6 +99,8 @@ fn from_boxed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
 pub(crate) fn from_arrow(error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(cause) => from_boxed(cause),
+        // Spilled batches are written as Arrow files.
+        ArrowError::IoError(_, error) => not_spilled(&error),
         error => match arrow_message(&error) {
             Some(message) => Error::new(ErrorCode::EvaluationError, message),
             None => Error::internal(error),
@@ -155,7 +158,24 @@ pub(crate) fn without_marks(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn a_disk_that_takes_no_more_is_told_as_lack_of_room() {
+        let full = || std::io::Error::new(std::io::ErrorKind::StorageFull, "no space left");
+        let arrow = || ArrowError::IoError("write".to_owned(), full());
+        for error in [
+            DataFusionError::IoError(full()),
+            DataFusionError::ArrowError(Box::new(arrow()), None),
+            DataFusionError::Shared(Arc::new(DataFusionError::ArrowError(Box::new(arrow()), None))),
+            DataFusionError::Shared(Arc::new(DataFusionError::IoError(full()))),
+        ] {
+            let told = from_datafusion(error);
+            assert_eq!(told.code, ErrorCode::ResourcesExhausted, "{told:?}");
+        }
+    }
 
     #[test]
     fn our_own_errors_come_through_whole() {

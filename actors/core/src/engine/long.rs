@@ -1,7 +1,7 @@
 //! Queries that take long go on elsewhere.
 //!
-//! How long a query takes is not known before. Each begins on the threads for statements; once it has computed for
-//! [`LONG`], its plan goes on with the threads for long queries, and what is left where it was waits for its rows. So however many
+//! How long a query takes is not known before. Each begins on the threads for statements; once it has been computing for
+//! [`LONG`] in all, its plan goes on with the threads for long queries, and what is left where it was waits for its rows. So however many
 //! large sorts there are, short statements find their threads free, and the operating system shares the cores out among all.
 
 use std::pin::Pin;
@@ -19,10 +19,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::scope::{Limits, on_behalf};
 
-/// Time on a core from which on a query is a long one: many times what a statement of a few rows takes.
+/// Time inside the plan from which on a query is a long one: many times what a statement of a few rows takes.
 const LONG: Duration = Duration::from_millis(20);
-/// Batches on their way between the threads.
-const BATCHES: usize = 2;
+/// Batches on their way between the threads: counted by nobody, so the next is made only when there is a place for it.
+const BATCHES: usize = 1;
 
 /// A plan's rows, from wherever it runs.
 pub(super) struct Moving {
@@ -54,9 +54,11 @@ impl Moving {
 
 /// The plan is dropped before its rows are known to be over: nothing of it is at work then.
 async fn pump(mut stream: SendableRecordBatchStream, sender: mpsc::Sender<DfResult<RecordBatch>>) {
-    while let Some(batch) = stream.next().await {
+    while let Ok(place) = sender.reserve().await {
+        let Some(batch) = stream.next().await else { break };
         let is_last = batch.is_err();
-        if sender.send(batch).await.is_err() || is_last {
+        place.send(batch);
+        if is_last {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! What `query.memory_limit` is shared out to.
 //!
 //! Operators that can write what they hold to disk do so once all of them together have a third of the limit, each its
-//! equal share of that: what sorts and merges it takes as much again, where rows are sorted by most of what is in them. Operators never have more than seven eighths, so answers and rows to be
+//! equal share of that, and a little whatever its share is, since many hold nothing: what sorts and merges it takes as much again, where rows are sorted by most of what is in them. Operators never have more than seven eighths, so answers and rows to be
 //! written, which ask for theirs last, find some however large a query runs beside them.
 
 use std::fmt;
@@ -27,6 +27,14 @@ const MERGE_PART: usize = 1024;
 const LEAST_MERGE: usize = 64 << 10;
 const MOST_MERGE: usize = 10 << 20;
 
+/// What an operator that can spill may have however many there are: one part in so many of the limit, and at most so much. A sort takes
+/// a batch of a megabyte twice before it can write anything.
+const FLOOR_PART: usize = 16;
+const MOST_FLOOR: usize = 4 << 20;
+
+/// Files of all queries together may be so many times as large as the limit: the disk is the database's, too.
+const SPILL_TIMES: u64 = 4;
+
 /// What is put aside by each sort.
 pub(super) fn merge_bytes(limit: usize) -> usize {
     (limit / MERGE_PART).clamp(LEAST_MERGE, MOST_MERGE)
@@ -37,6 +45,7 @@ pub(super) fn merge_bytes(limit: usize) -> usize {
 pub(crate) struct QueryMemory {
     all: Arc<dyn MemoryPool>,
     operators: Arc<dyn MemoryPool>,
+    limit: usize,
 }
 
 impl QueryMemory {
@@ -46,8 +55,9 @@ impl QueryMemory {
             spilling: FairSpillPool::new(limit / 3),
             operators: GreedyMemoryPool::new(limit - limit / 8),
             all: Arc::clone(&all),
+            floor: (limit / FLOOR_PART).min(MOST_FLOOR),
         };
-        Self { all, operators: Arc::new(operators) }
+        Self { all, operators: Arc::new(operators), limit }
     }
 
     /// Memory beside that of operators: answers, and rows to be written.
@@ -72,9 +82,11 @@ impl QueryMemory {
             }
             None => DiskManagerMode::Disabled,
         };
+        let most = SPILL_TIMES.saturating_mul(self.limit as u64);
+        let disks = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(most);
         RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::clone(&self.operators))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .with_disk_manager_builder(disks)
             .build_arc()
             .map_err(from_datafusion)
     }
@@ -95,6 +107,8 @@ struct OperatorMemory {
     spilling: FairSpillPool,
     operators: GreedyMemoryPool,
     all: Arc<dyn MemoryPool>,
+    /// See [`FLOOR_PART`].
+    floor: usize,
 }
 
 impl OperatorMemory {
@@ -135,6 +149,12 @@ impl MemoryPool for OperatorMemory {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
         for (at, pool) in self.pools(reservation).enumerate() {
             if let Err(error) = pool.try_grow(reservation, additional) {
+                let is_share = at == 0 && reservation.consumer().can_spill();
+                if is_share && reservation.size() + additional <= self.floor {
+                    // Counted all the same; the wider pools say whether there is room.
+                    pool.grow(reservation, additional);
+                    continue;
+                }
                 self.pools(reservation).take(at).for_each(|pool| pool.shrink(reservation, additional));
                 return Err(error);
             }
@@ -187,6 +207,21 @@ mod tests {
         assert!(other.try_grow(1501).is_err());
         other.try_grow(500).expect("less than its share");
         assert!(one.try_grow(1).is_err(), "it has more than its share by now");
+    }
+
+    #[test]
+    fn operators_that_hold_nothing_leave_each_a_little() {
+        let memory = QueryMemory::new(16_000);
+        let idle: Vec<MemoryReservation> = (0..100).map(|_| consumer(&memory, true)).collect();
+        let one = consumer(&memory, true);
+        one.try_grow(1000).expect("a sixteenth, though a share is fifty-two");
+        assert!(one.try_grow(1).is_err());
+        // No more of that than there is for operators.
+        for (at, other) in idle.iter().enumerate() {
+            assert_eq!(other.try_grow(1000).is_ok(), at < 13, "{at}");
+        }
+        drop((idle, one));
+        assert_eq!((memory.reserved(), memory.operators.reserved()), (0, 0));
     }
 
     #[test]

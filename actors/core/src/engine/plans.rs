@@ -16,5 +16,6 @@ mod template;
 
 pub(crate) use cache::{Part, PlanCache, PlanRow, Prepared, prepare};
 pub(crate) use compile::{Compiling, Way, way};
+pub(super) use limit::is_one_task;
 pub(super) use slots::{Slots, has_slots, slot_of, with_values};
 pub(super) use template::slots_of_plan;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, Result};
@@ -177,13 +179,26 @@ async fn plan_here(
 
 /// Starts a plan.
 pub(crate) fn run(context: &StatementContext, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-    let stream = execute_stream(plan, context.runtime.state().task_ctx()).map_err(from_datafusion)?;
-    Ok(moving(context, stream))
+    begin(context, plan, context.runtime.state().task_ctx())
 }
 
-/// The rows of a plan that was just begun, which goes on elsewhere if it takes long.
-pub(super) fn moving(context: &StatementContext, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
-    Box::pin(Moving::new(stream, context.runtime.long_queries().clone()))
+/// Starts a plan for a task of it; it goes on elsewhere if it takes long.
+pub(super) fn begin(
+    context: &StatementContext,
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let threads = context.runtime.long_queries();
+    // Parts that run beside one another begin at once, in tasks of their own: those are where they may take long.
+    let apart = !plans::is_one_task(&plan) || plan.is::<AnalyzeExec>();
+    let entered = apart.then(|| threads.enter());
+    let stream = execute_stream(plan, task).map_err(from_datafusion)?;
+    drop(entered);
+    if context.holds_partition() {
+        // Writers of the partition wait for it: it waits for nobody's long query.
+        return Ok(stream);
+    }
+    Ok(Box::pin(Moving::new(stream, threads.clone())))
 }
 
 /// Rows as JSON; what they take counts against `query.memory_limit` until the request is answered.

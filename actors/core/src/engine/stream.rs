@@ -1,8 +1,8 @@
 //! A SELECT whose rows leave while it runs.
 //!
 //! It runs in its statement's task like any other, so it keeps the user's place, counts as running, and is called off
-//! when the server stops. Time bounds the way to each chunk, and each wait for the client: a query that finds nothing more, and
-//! a client that takes nothing, for `server.request_timeout` end it. So a snapshot stays pinned only while its answer moves.
+//! when the server stops. Time bounds the way to the first chunk, and from then on each wait for the client: one that
+//! takes nothing for `server.request_timeout` ends its query. So a snapshot stays pinned only while its answer moves.
 //! In memory there are a batch of the plan, the chunk that is being written, and those that were handed over.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_sql::ast;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::context::StatementContext;
 use super::errors::from_datafusion;
@@ -82,16 +82,9 @@ impl RunningStream {
 }
 
 async fn pump(scope: &Scope, chunks: &mut Chunks, sink: &AnswerSink) -> Result<()> {
-    let limit = scope.runtime.settings().server.request_timeout;
     loop {
         let next = tokio::select! {
-            next = timeout(limit, scope.bound(chunks.next())) => match next {
-                Ok(next) => next?,
-                Err(_) => {
-                    let message = "the query found nothing more for server.request_timeout";
-                    return Err(Error::new(ErrorCode::Timeout, message));
-                }
-            },
+            next = scope.bound(chunks.next()) => next?,
             () = sink.gone() => {
                 scope.call_off();
                 return Ok(());
@@ -101,7 +94,7 @@ async fn pump(scope: &Scope, chunks: &mut Chunks, sink: &AnswerSink) -> Result<(
         let taken = tokio::select! {
             taken = sink.send(chunk) => taken,
             error = scope.limits().called_off() => return Err(error),
-            () = sleep(limit) => {
+            () = sleep(scope.runtime.settings().server.request_timeout) => {
                 let message = "the client took nothing of the answer for server.request_timeout";
                 return Err(Error::new(ErrorCode::Timeout, message));
             }

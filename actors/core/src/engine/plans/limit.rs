@@ -109,7 +109,7 @@ pub(super) fn with_slots_in(plan: LogicalPlan, slots: &Arc<Slots>) -> DfResult<L
 }
 
 /// Whether no part of a plan runs beside another: when its rows have all been read, none of its tasks is left.
-pub(super) fn is_one_task(plan: &Arc<dyn ExecutionPlan>) -> bool {
+pub(in crate::engine) fn is_one_task(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(limit) = plan.downcast_ref::<SlotLimitExec>() {
         return is_one_task(&limit.input);
     }

@@ -8,8 +8,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use futures::StreamExt as _;
 use kalamdb_commons::{Error, NamespaceId, Result};
@@ -20,7 +20,7 @@ use super::super::context::{Action, StatementContext};
 use super::super::errors::from_datafusion;
 use super::super::functions::statement_constant;
 use super::super::params::{Occurrence, Params};
-use super::super::query::moving;
+use super::super::query::begin;
 use super::super::scan::Execution;
 use super::super::scope::Limits;
 use super::compile::{Shape, TableUse};
@@ -155,8 +155,7 @@ impl Template {
         };
         instance.slots.bind(values, Limits::of_task());
         let task = task(context, Execution { context: Arc::clone(context), partitions });
-        let stream = execute_stream(Arc::clone(&instance.plan), task).map_err(from_datafusion)?;
-        let stream = moving(context, stream);
+        let stream = begin(context, Arc::clone(&instance.plan), task)?;
         let lease = Lease { template: self, instance };
         Ok(Run { schema: stream.schema(), rows: Rows::Stream(stream, lease) })
     }
