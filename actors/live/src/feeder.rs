@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kalamdb_commons::{Error, ErrorCode, Seq};
-use kalamdb_store::PartitionReader;
+use kalamdb_store::{LogPage, PartitionReader};
 use kalamdb_wire::{CloseReason, ServerFrame, SubscribeOptions, initial_frames};
 
 use crate::connection::LiveCaller;
@@ -103,15 +103,14 @@ impl Feeder<'_> {
             Start::LastRows(rows) => self.snapshot(rows).await?,
             Start::FromSeq(seq, last_rows) => {
                 let seq = Seq(seq);
-                let coverage = self.reader.coverage().await.map_err(Stop::Refused)?;
-                match last_rows {
-                    _ if coverage.contains(seq) => {
+                match (self.first_page(seq).await?, last_rows) {
+                    (Some(first), _) => {
                         self.hub.replays.fetch_add(1, Ordering::Relaxed);
                         self.begin(seq, true, Some(seq)).await?;
-                        self.catch_up(seq).await?
+                        self.catch_up(seq, first).await?
                     }
-                    Some(rows) => self.snapshot(rows).await?,
-                    None => {
+                    (None, Some(rows)) => self.snapshot(rows).await?,
+                    (None, None) => {
                         return Err(Stop::Refused(Error::new(
                             ErrorCode::ResumeTooOld,
                             "the change log of this partition does not reach from that number to now: begin with last_rows",
@@ -119,7 +118,7 @@ impl Feeder<'_> {
                     }
                 }
             }
-            Start::Again(seq) => self.catch_up(seq).await?,
+            Start::Again(seq) => self.catch_up(seq, None).await?,
         };
         self.attach(after).await
     }
@@ -155,19 +154,41 @@ impl Feeder<'_> {
         drop((rows, keys));
         subscription.replay(frames).await?;
         drop(memory);
-        self.catch_up(seq).await
+        self.catch_up(seq, None).await
     }
 
-    /// Tells what is in the log after `seq`; how far that was.
-    async fn catch_up(&self, seq: Seq) -> Result<Seq, Stop> {
+    /// Where the log reaches from `seq` to now: its first entries with the number that they are read up to, if there is anything yet.
+    /// Read before the subscription has begun: what is trimmed until then is nobody's slowness.
+    async fn first_page(&self, seq: Seq) -> Result<Option<Option<(Seq, LogPage)>>, Stop> {
+        if !self.reader.coverage().await.map_err(Stop::Refused)?.contains(seq) {
+            return Ok(None);
+        }
+        let published = self.reader.published();
+        if published <= seq {
+            return Ok(Some(None));
+        }
+        match self.reader.log(seq, published, PAGE_BYTES).await {
+            Ok(page) => Ok(Some(Some((published, page)))),
+            Err(error) if error.code == ErrorCode::ResumeTooOld => Ok(None),
+            Err(error) => Err(Stop::Refused(error)),
+        }
+    }
+
+    /// Tells what is in the log after `seq`, of which `first` is there already; how far that was.
+    async fn catch_up(&self, seq: Seq, first: Option<(Seq, LogPage)>) -> Result<Seq, Stop> {
         let subscription = &self.subscription;
-        let mut after = seq;
+        let (mut after, mut first) = (seq, first);
         loop {
-            let published = self.reader.published();
-            if published <= after {
-                return Ok(after);
-            }
-            let page = self.reader.log(after, published, PAGE_BYTES).await.map_err(log_failed)?;
+            let (published, page) = match first.take() {
+                Some(first) => first,
+                None => {
+                    let published = self.reader.published();
+                    if published <= after {
+                        return Ok(after);
+                    }
+                    (published, self.reader.log(after, published, PAGE_BYTES).await.map_err(log_failed)?)
+                }
+            };
             let is_last = page.reached >= published;
             for (last, entry) in &page.entries {
                 let frames = self.hub.evaluator.frames(&subscription.query, *last, entry);

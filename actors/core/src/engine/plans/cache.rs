@@ -233,7 +233,8 @@ impl PlanCache {
                 Variant::Refused { catalog: of, .. } => std::ptr::eq(of.as_ptr(), Arc::as_ptr(catalog)),
             });
             out.fetch_add((before - variants.len()) as u64, Ordering::Relaxed);
-            !variants.is_empty()
+            // One that has had none yet is being compiled: who asks meanwhile waits for that.
+            before == 0 || !variants.is_empty()
         });
         self.counters.invalidations.fetch_add(out.into_inner(), Ordering::Relaxed);
     }

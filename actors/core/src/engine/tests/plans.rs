@@ -278,7 +278,19 @@ async fn a_plan_is_made_once_however_many_ask() {
         let server = &server;
         async move { server.kept(&user, "SELECT tx FROM t WHERE n = $1", &[json!(number)]).await }
     });
+    // Meanwhile the cache is looked through, as after each change of the catalog.
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looks = {
+        let (runtime, is_over) = (Arc::clone(&server.runtime), Arc::clone(&is_over));
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Acquire) {
+                runtime.plans().throw_out(&runtime.catalog());
+            }
+        })
+    };
     let outcomes = join_all(asked).await;
+    is_over.store(true, Ordering::Release);
+    looks.join().expect("it looks");
     let misses = outcomes.iter().filter(|(_, outcome)| *outcome == Some(kalamdb_wire::PlanCache::Miss)).count();
     let overview = server.runtime.plans().overview();
     assert_eq!((misses, overview.compilations - before.compilations), (1, 1));

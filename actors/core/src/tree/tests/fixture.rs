@@ -106,15 +106,15 @@ impl Fixture {
         let shared = &self.tree.root.shared;
         eventually("the tree is whole and at rest", || self.tree.is_up() && shared.admission.is_empty()).await;
         assert!(!shared.has_failed());
-        assert_no_mail_is_counted(&self.tree.describe(None, 1000));
+        // News of what was lost may still be on its way.
+        eventually("no mail is counted", || no_mail_is_counted(&self.tree.describe(None, 1000))).await;
     }
 }
 
-fn assert_no_mail_is_counted(node: &ActorNode) {
+fn no_mail_is_counted(node: &ActorNode) -> bool {
     // A tick of the housekeeper may be on its way, or the news of a catalog.
     let most = u64::from(["housekeeper", "sessions", "live", "plan-cache"].contains(&node.name.as_str()));
-    assert!(node.mailbox_depth <= most, "{node:?}");
-    node.children.iter().for_each(assert_no_mail_is_counted);
+    node.mailbox_depth <= most && node.children.iter().all(no_mail_is_counted)
 }
 
 fn find(node: &ActorNode, name: &str) -> Option<ActorNode> {
