@@ -1,9 +1,13 @@
 //! Plans that are kept: the same answers as plans made for their statement alone, and nobody else's.
 
+mod queries;
+
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
+
+use queries::QUERIES;
 
 use super::*;
 
@@ -66,78 +70,6 @@ const TABLES: &str = "CREATE USER TABLE t (id BIGINT PRIMARY KEY, n INT, tx TEXT
     CREATE USER TABLE ids (u UUID PRIMARY KEY, at TIMESTAMP)";
 
 const UUID: &str = "70000000-0000-4000-8000-000000000001";
-
-/// Every kind of query, with a parameter wherever one may stand.
-const QUERIES: [&str; 66] = [
-    "SELECT * FROM t WHERE id = $1",
-    "SELECT tx, id, n FROM t WHERE $1 = id",
-    "SELECT id AS one, id AS two, tx FROM t AS x WHERE x.id = $1",
-    "SELECT _seq > 0, _updated IS NOT NULL FROM t WHERE id = $1",
-    "SELECT id, _deleted FROM t WHERE id = $1",
-    "SELECT v FROM c WHERE a = $1 AND k = $2",
-    "SELECT v FROM c WHERE k = $2 AND a = $1",
-    "SELECT * FROM c WHERE a = $1",
-    "SELECT * FROM c WHERE a = $1 AND k > $2",
-    "SELECT * FROM ids WHERE u = $1",
-    "SELECT id FROM t WHERE id = $1 AND n = $2",
-    "SELECT id FROM t WHERE id = $1 OR id = $2",
-    "SELECT id FROM t WHERE id IN ($1, $2, 3)",
-    "SELECT id FROM t WHERE id NOT IN ($1, $2)",
-    "SELECT id FROM t WHERE id > $1 ORDER BY id",
-    "SELECT id FROM t WHERE id BETWEEN $1 AND $2",
-    "SELECT id FROM t WHERE id > $1 + 1 AND id < $2 * 2",
-    "SELECT id FROM t WHERE n = $1",
-    "SELECT id FROM t WHERE n <> $1 OR n IS NULL",
-    "SELECT id FROM t WHERE x >= $1",
-    "SELECT id FROM t WHERE m = $1",
-    "SELECT id FROM t WHERE tx = $1",
-    "SELECT id FROM t WHERE tx LIKE $1",
-    "SELECT id FROM t WHERE ts = $1",
-    "SELECT id FROM t WHERE ts > $1",
-    "SELECT id FROM t WHERE d <= $1",
-    "SELECT id FROM t WHERE u = $1",
-    "SELECT id FROM t WHERE b = $1",
-    "SELECT id FROM t WHERE b = $1 AND tx > $2",
-    "SELECT $1",
-    "SELECT $1, $1, $2",
-    "SELECT $1 AS a FROM t WHERE id = 1",
-    "SELECT id + $1 FROM t WHERE id < 5",
-    "SELECT coalesce(tx, $1) FROM t",
-    "SELECT CASE WHEN id = $1 THEN $2 ELSE 'no' END FROM t",
-    "SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT)",
-    "SELECT upper($1), length($2)",
-    "SELECT count(*), sum(id), max(tx) FROM t WHERE id > $1",
-    "SELECT b, count(*) FROM t GROUP BY b HAVING count(*) > $1 ORDER BY b",
-    "SELECT id FROM t ORDER BY id LIMIT $1",
-    "SELECT id, tx FROM t ORDER BY tx DESC, id LIMIT $1 OFFSET $2",
-    "SELECT id FROM t ORDER BY id OFFSET $1",
-    "SELECT count(*) FROM (SELECT id FROM t ORDER BY id LIMIT $1) AS few WHERE few.id > $2",
-    "SELECT t.id, c.v FROM t JOIN c ON t.n = c.k WHERE c.a = $1 ORDER BY t.id, c.v",
-    "SELECT a.id FROM t AS a JOIN t AS b ON a.id < b.id AND a.n + b.n > $1 ORDER BY a.id, b.id",
-    "SELECT (SELECT max(k) FROM c WHERE c.a = $1), id FROM t WHERE id = $2",
-    "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM c WHERE c.k = t.n AND c.a = $1) ORDER BY id",
-    "WITH few AS (SELECT id FROM t WHERE id < $1) SELECT count(*) FROM few",
-    "SELECT id FROM t WHERE id < $1 UNION ALL SELECT k FROM c WHERE a = $2 ORDER BY 1",
-    "SELECT id, row_number() OVER (ORDER BY id) FROM t WHERE id > $1 ORDER BY id",
-    // What DataFusion wants literals for.
-    "VALUES ($1), ($2)",
-    "SELECT id FROM t WHERE n IN (SELECT v.x FROM (VALUES ($1), (2)) AS v(x)) ORDER BY id",
-    "SELECT string_agg(v, $1 ORDER BY v) FROM c",
-    "SELECT id, lag(id, $1) OVER (ORDER BY id) FROM t ORDER BY id",
-    "SELECT id, ntile($1) OVER (ORDER BY id) FROM t ORDER BY id",
-    "SELECT round(m, $1) FROM t ORDER BY id",
-    "SELECT round(x, $1), round($2) FROM t ORDER BY id",
-    "SELECT id FROM t ORDER BY id LIMIT 2 OFFSET ($1 - 1) * 2",
-    "SELECT id FROM t ORDER BY id LIMIT $1 + 1",
-    "SELECT id FROM t ORDER BY id LIMIT ($1)",
-    "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM c WHERE c.k = t.n LIMIT $1) ORDER BY id",
-    "SELECT id FROM t WHERE n = (SELECT max(k) FROM c WHERE a = $1 LIMIT $2) ORDER BY id",
-    "SELECT count(*) FROM (SELECT * FROM (SELECT id FROM t ORDER BY id LIMIT $1) AS a LIMIT $2) AS b",
-    "SELECT at FROM ids WHERE u = upper($1)",
-    "SELECT at FROM ids WHERE u = $1 || $2",
-    "SELECT id FROM t WHERE id IN (WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM r WHERE x < $1) \
-     SELECT x FROM r) ORDER BY id",
-];
 
 fn parameter(die: &mut StdRng) -> Json {
     let all = [
