@@ -90,6 +90,11 @@ impl SegmentStores {
         known.may_hold(key, |segment| self.cache.knows_absent(segment, key))
     }
 
+    /// Those of a partition's segments that may hold a key, oldest first, by what is in memory of them.
+    fn around(&self, known: &KeyRanges, key: &[u8]) -> Vec<u128> {
+        known.around(key, |segment| self.cache.knows_absent(segment, key))
+    }
+
     /// Makes the directory of storage `local`, if it is missing, and finds out whether it can be written.
     pub(crate) async fn prepare_local(&self) -> Result<()> {
         Ok(self.local_files.prepare().await?)

@@ -43,7 +43,7 @@ pub use lookup::{Lookup, LookupWork};
 pub use marks::RowGroupSelection;
 pub use metadata::PartitionName;
 pub use path::SegmentPath;
-pub use projection::{SegmentColumn, SegmentProjection};
+pub use projection::{KeyedProjection, SegmentColumn, SegmentProjection};
 pub use schema::{
     DELETED_FIELD_ID, FIRST_RESERVED_FIELD_ID, ROW_NUMBER_FIELD_ID, SEQ_FIELD_ID, SegmentSchema, UPDATED_FIELD_ID,
     field_id, row_number_name,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use futures::TryStreamExt as _;
 use kalamdb_sql::Value;
@@ -16,8 +16,12 @@ use crate::cache::LoadedSegment;
 use crate::error::{Result, SegmentError};
 use crate::key::KeyColumns;
 use crate::marks::RowRanges;
-use crate::projection::SegmentProjection;
+use crate::projection::{KeyedProjection, SegmentProjection};
 use crate::segment::{RowRead, Segment};
+use crate::writer::PAGE_ROWS;
+
+/// Most rows of which all columns are decoded to read one: two pages, between whose bounds a key may lie.
+const MOST_ROWS_AT_ONCE: u64 = 2 * PAGE_ROWS as u64;
 
 /// Where keys are, and what it took to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,18 +65,10 @@ impl Segment {
         let mut lookup = Lookup { positions: vec![None; keys.len()], work: LookupWork::default() };
         let mut candidates = Vec::new();
         for (at, key) in keys.iter().copied().enumerate() {
-            let rows = self.loaded.zones.rows_of(key);
-            if rows.is_empty() {
-                lookup.work.keys_out_of_range += 1;
-                continue;
+            let rows = self.rows_to_search(key, &mut lookup.work)?;
+            if !rows.is_empty() {
+                candidates.push(Candidate { key, at, rows });
             }
-            let values = self.loaded.layout.values(key)?;
-            let rows = self.loaded.rows_past_blooms(&values, rows);
-            if rows.is_empty() {
-                lookup.work.keys_rejected_by_bloom += 1;
-                continue;
-            }
-            candidates.push(Candidate { key, at, rows });
         }
         if candidates.is_empty() {
             return Ok(lookup);
@@ -91,6 +87,55 @@ impl Segment {
             }
         }
         Ok(lookup)
+    }
+
+    /// The rows among which a key may be; none where bounds or filters know that it is not there.
+    fn rows_to_search(&self, key: &[u8], work: &mut LookupWork) -> Result<Range<u64>> {
+        let rows = self.loaded.zones.rows_of(key);
+        if rows.is_empty() {
+            work.keys_out_of_range += 1;
+            return Ok(rows);
+        }
+        let values = self.loaded.layout.values(key)?;
+        let rows = self.loaded.rows_past_blooms(&values, rows);
+        work.keys_rejected_by_bloom += u64::from(rows.is_empty());
+        Ok(rows)
+    }
+
+    /// The row under one encoded key: its place in the file, marked or not, and its columns, as a batch of one.
+    ///
+    /// Where a few pages are left to look in, their keys and the columns are one read: cheaper than a [`find`](Self::find) and
+    /// a [`fetch`](Self::fetch), each of which sets up a reader of its own.
+    ///
+    /// # Errors
+    /// As those two.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn find_row(&self, key: &[u8], columns: &KeyedProjection) -> Result<Option<(u64, RecordBatch)>> {
+        let rows = self.rows_to_search(key, &mut LookupWork::default())?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        if rows.end - rows.start > MOST_ROWS_AT_ONCE {
+            let Some(position) = self.find(&[key]).await?.positions.first().copied().flatten() else { return Ok(None) };
+            return Ok(Some((position, self.fetch(&[position], columns.own()).await?)));
+        }
+        let read = RowRead::of(self.bind(columns.with_key())?);
+        let stream = self.read_rows(&RowRanges::new(vec![rows.clone()]), &read, None)?;
+        let batches: Vec<_> = stream.try_collect().await?;
+        let batch = match batches.as_slice() {
+            [only] => only,
+            several => &concat_batches(columns.with_key().schema(), several)?,
+        };
+        let (row, keys) = columns.split(batch);
+        let keys = KeyColumns::new(&self.loaded.layout, keys).map_err(|message| self.damaged(message))?;
+        let found = search(&keys, 0..keys.rows(), key).map_err(|message| self.damaged(message))?;
+        let Some(at) = found else { return Ok(None) };
+        let row = row.iter().map(|column| column.slice(at, 1)).collect();
+        let one = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::clone(columns.own().schema()), row, &one)?;
+        Ok(Some((rows.start + at as u64, row)))
     }
 
     /// Reads rows by their places, each once, in ascending order.
@@ -198,20 +243,26 @@ impl KeyPages {
         let Some((first, place)) = self.stretches.range(..=candidate.rows.start).next_back() else { return Ok(None) };
         let offset =
             |row: u64| usize::try_from(row - first).map(|rows| place + rows).map_err(|error| error.to_string());
-        let (mut low, mut high) = (offset(candidate.rows.start)?, offset(candidate.rows.end)?);
-        let mut found = Vec::with_capacity(candidate.key.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            found.clear();
-            self.keys.encode(middle, &mut found)?;
-            match found.as_slice().cmp(candidate.key) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Ok(Some(first + (middle - place) as u64)),
-            }
-        }
-        Ok(None)
+        let rows = offset(candidate.rows.start)?..offset(candidate.rows.end)?;
+        Ok(search(&self.keys, rows, candidate.key)?.map(|found| first + (found - place) as u64))
     }
+}
+
+/// Where an encoded key is among rows in the order of their keys; `Err` says what is wrong with those.
+fn search(keys: &KeyColumns, rows: Range<usize>, wanted: &[u8]) -> std::result::Result<Option<usize>, String> {
+    let (mut low, mut high) = (rows.start, rows.end);
+    let mut found = Vec::with_capacity(wanted.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        found.clear();
+        keys.encode(middle, &mut found)?;
+        match found.as_slice().cmp(wanted) {
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+            std::cmp::Ordering::Equal => return Ok(Some(middle)),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

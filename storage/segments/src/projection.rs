@@ -185,6 +185,39 @@ impl SegmentProjection {
     }
 }
 
+/// The columns of a read with those of the key behind them, to find a row among others and give its columns alone.
+#[derive(Debug, Clone)]
+pub struct KeyedProjection {
+    own: Arc<SegmentProjection>,
+    with_key: Arc<SegmentProjection>,
+}
+
+impl KeyedProjection {
+    /// Adds the key to the columns of a read.
+    #[must_use]
+    pub fn new(own: Arc<SegmentProjection>) -> Self {
+        let key = SegmentProjection::of_key(&own.layout);
+        let wanted = own.wanted.iter().chain(&key.wanted).cloned().collect();
+        let fields: Vec<_> = own.schema.fields().iter().chain(key.schema.fields()).cloned().collect();
+        let with_key = SegmentProjection { wanted, schema: Arc::new(Schema::new(fields)), layout: own.layout.clone() };
+        Self { own, with_key: Arc::new(with_key) }
+    }
+
+    /// Without the key.
+    pub(crate) fn own(&self) -> &Arc<SegmentProjection> {
+        &self.own
+    }
+
+    pub(crate) fn with_key(&self) -> &Arc<SegmentProjection> {
+        &self.with_key
+    }
+
+    /// The columns of the read, and those of the key, of a batch of both.
+    pub(crate) fn split<'b>(&self, batch: &'b RecordBatch) -> (&'b [ArrayRef], &'b [ArrayRef]) {
+        batch.columns().split_at(self.own.wanted.len().min(batch.num_columns()))
+    }
+}
+
 /// Where a column of a read comes from in one file.
 #[derive(Debug, Clone, PartialEq)]
 enum Source {

@@ -24,7 +24,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 
 use self::order::{check_order, normalised};
-use self::properties::PAGE_ROWS;
+pub(crate) use self::properties::PAGE_ROWS;
 use self::tracked::{Failure, Tracked};
 use crate::error::{Result, SegmentError};
 use crate::key::{KeyColumns, KeyLayout};

@@ -5,6 +5,7 @@
 //! name; one conformance suite (`tests/it/conformance`) is what every one of them has to pass.
 
 pub mod directory;
+mod entries;
 mod memory;
 mod registry;
 #[cfg(feature = "rocksdb")]
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kalamdb_commons::Family;
 
+pub use entries::{Entries, Entry};
 pub use memory::MemoryBackend;
 pub use registry::{BackendOptions, BackendRegistry, IfMissing, OpenedBackend};
 #[cfg(feature = "rocksdb")]
@@ -105,32 +107,29 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
-    /// For backends: whether an answer of so many entries and bytes takes no further one.
+    /// For backends: whether an answer that holds `entries` takes no further one.
     #[must_use]
-    pub fn is_full(&self, entries: usize, bytes: usize) -> bool {
-        entries > 0 && (entries >= self.limit || bytes >= self.max_bytes)
+    pub fn is_full(&self, entries: &Entries) -> bool {
+        !entries.is_empty() && (entries.len() >= self.limit || entries.bytes() >= self.max_bytes)
     }
 
     /// For backends: what is left when `next` is the first key that did not fit behind `entries`.
     #[must_use]
-    pub fn rest(&self, next: &[u8], entries: &[Entry]) -> Option<KeyRange> {
+    pub fn rest(&self, next: &[u8], entries: &Entries) -> Option<KeyRange> {
         let (last, _) = entries.last()?;
         let KeyRange { family, start, end } = self.range.clone();
         Some(match self.direction {
             Direction::Forward => KeyRange { family, start: Bytes::copy_from_slice(next), end },
-            Direction::Backward => KeyRange { family, start, end: Some(last.clone()) },
+            Direction::Backward => KeyRange { family, start, end: Some(Bytes::copy_from_slice(last)) },
         })
     }
 }
-
-/// A key with its value.
-pub type Entry = (Bytes, Bytes);
 
 /// One part of a scan.
 #[derive(Debug, Clone, Default)]
 pub struct ScanChunk {
     /// The entries, in the order asked for.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// What is left of the range, to be asked for next; none at its end.
     pub rest: Option<KeyRange>,
 }

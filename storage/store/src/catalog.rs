@@ -5,11 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kalamdb_commons::{Family, NamespaceId, Result, SchemaVersion, Seq, TableId, UserId};
 use kalamdb_sql::{NamespaceDefinition, TableDefinition, TableSchema};
 
-use crate::backend::{Batch, Direction, Partition, ScanRequest, StorageBackend};
+use crate::backend::{Batch, Direction, Entry, Partition, ScanRequest, StorageBackend};
 use crate::codec::catalog::{
     SchemaRecord, StorageRecord, UserRecord, decode_namespace, decode_table, encode_namespace, encode_table,
 };
@@ -119,7 +118,7 @@ pub fn delete_user(batch: &mut Batch, id: &UserId) {
     batch.delete(Family::System, system::user(id));
 }
 
-async fn scan_all(backend: &dyn StorageBackend, space: Partition) -> Result<Vec<(Bytes, Bytes)>> {
+async fn scan_all(backend: &dyn StorageBackend, space: Partition) -> Result<Vec<Entry>> {
     let snapshot = backend.snapshot().await?;
     let mut entries = Vec::new();
     let mut rest = Some(space.range());
@@ -127,7 +126,7 @@ async fn scan_all(backend: &dyn StorageBackend, space: Partition) -> Result<Vec<
         let chunk = snapshot
             .scan(ScanRequest { range, direction: Direction::Forward, limit: SCAN_LIMIT, max_bytes: SCAN_BYTES })
             .await?;
-        entries.extend(chunk.entries);
+        entries.extend(chunk.entries.owned());
         rest = chunk.rest;
     }
     Ok(entries)

@@ -40,9 +40,9 @@ pub async fn pending(snapshot: &dyn Snapshot) -> Result<Vec<PendingRecord>> {
     let mut records = Vec::new();
     let mut chunks = Chunks::new(snapshot, system::all_pending_files().range());
     while let Some(chunk) = chunks.next().await? {
-        for (key, value) in chunk {
-            let (table, _, number) = system::split_pending_key(&key)?;
-            records.push(PendingRecord { table, number, pending: PendingFiles::decode(&value)? });
+        for (key, value) in chunk.iter() {
+            let (table, _, number) = system::split_pending_key(key)?;
+            records.push(PendingRecord { table, number, pending: PendingFiles::decode(value)? });
         }
     }
     Ok(records)
@@ -85,9 +85,9 @@ pub async fn garbage(snapshot: &dyn Snapshot, after: Option<GarbagePlace>, limit
     while records.len() < limit
         && let Some(chunk) = chunks.next().await?
     {
-        for (key, value) in chunk.into_iter().take(limit - records.len()) {
-            let (generation, segment) = system::split_garbage_key(&key)?;
-            records.push(GarbageRecord { generation, segment, entry: GarbageEntry::decode(&value)? });
+        for (key, value) in chunk.iter().take(limit - records.len()) {
+            let (generation, segment) = system::split_garbage_key(key)?;
+            records.push(GarbageRecord { generation, segment, entry: GarbageEntry::decode(value)? });
         }
     }
     Ok(records)
@@ -101,14 +101,14 @@ pub async fn unneeded_in(snapshot: &dyn Snapshot, storage: &str) -> Result<usize
     let mut count = 0;
     let mut chunks = Chunks::new(snapshot, system::all_pending_files().range());
     while let Some(chunk) = chunks.next().await? {
-        for (_, value) in chunk {
-            count += PendingFiles::decode(&value)?.files.iter().filter(|file| file.storage == storage).count();
+        for (_, value) in chunk.iter() {
+            count += PendingFiles::decode(value)?.files.iter().filter(|file| file.storage == storage).count();
         }
     }
     let mut chunks = Chunks::new(snapshot, system::all_garbage().range());
     while let Some(chunk) = chunks.next().await? {
-        for (_, value) in chunk {
-            count += usize::from(GarbageEntry::decode(&value)?.file.storage == storage);
+        for (_, value) in chunk.iter() {
+            count += usize::from(GarbageEntry::decode(value)?.file.storage == storage);
         }
     }
     Ok(count)

@@ -42,8 +42,8 @@ pub async fn newest(
         let request =
             ScanRequest { range, direction: Direction::Backward, limit: limit.clamp(1, 1024), max_bytes: CHUNK_BYTES };
         let chunk = snapshot.scan(request).await?;
-        for (_, value) in chunk.entries {
-            let job = JobRecord::decode(&value)?;
+        for (_, value) in chunk.entries.iter() {
+            let job = JobRecord::decode(value)?;
             if found.len() < limit && wanted(&job) {
                 found.push(job);
             }
@@ -61,8 +61,8 @@ pub async fn unfinished(snapshot: &dyn Snapshot) -> Result<Vec<JobRecord>> {
     let mut found = Vec::new();
     let mut chunks = Chunks::new(snapshot, system::jobs().range());
     while let Some(chunk) = chunks.next().await? {
-        for (_, value) in chunk {
-            let job = JobRecord::decode(&value)?;
+        for (_, value) in chunk.iter() {
+            let job = JobRecord::decode(value)?;
             if !is_finished(job.status) {
                 found.push(job);
             }
@@ -89,8 +89,8 @@ pub async fn expired(snapshot: &dyn Snapshot, finished_before: i64, most: usize,
     while found.len() < limit
         && let Some(chunk) = chunks.next().await?
     {
-        for (_, value) in chunk {
-            let job = JobRecord::decode(&value)?;
+        for (_, value) in chunk.iter() {
+            let job = JobRecord::decode(value)?;
             let is_old = job.finished_at.is_some_and(|at| at < finished_before);
             if found.len() < limit && is_finished(job.status) && (is_old || beyond > 0) {
                 beyond = beyond.saturating_sub(1);

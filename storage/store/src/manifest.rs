@@ -56,8 +56,8 @@ pub async fn entries(snapshot: &dyn Snapshot, partition: &PartitionId) -> Result
     let mut found = Vec::new();
     let mut chunks = Chunks::new(snapshot, keys::manifest_entries(partition.table, partition.user.as_ref()));
     while let Some(chunk) = chunks.next_few().await? {
-        for (_, value) in chunk {
-            found.push(ManifestEntry::decode(&value)?);
+        for (_, value) in chunk.iter() {
+            found.push(ManifestEntry::decode(value)?);
         }
     }
     Ok(found)
@@ -98,9 +98,9 @@ async fn read_marks(snapshot: &dyn Snapshot, range: KeyRange) -> Result<SegmentM
     let mut marks = SegmentMarks::default();
     let mut chunks = Chunks::new(snapshot, range);
     while let Some(chunk) = chunks.next_few().await? {
-        for (key, value) in chunk {
-            match keys::parse_manifest_key(&key)? {
-                keys::ManifestKey::Marks { container, .. } => marks.put(container, DeleteMarks::decode(&value)?),
+        for (key, value) in chunk.iter() {
+            match keys::parse_manifest_key(key)? {
+                keys::ManifestKey::Marks { container, .. } => marks.put(container, DeleteMarks::decode(value)?),
                 keys::ManifestKey::Record { .. } | keys::ManifestKey::Entry { .. } => {}
             }
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kalamdb_commons::Family;
 
 use crate::StoreError;
-use crate::backend::{Direction, Entry, KeyRange, ScanRequest, Snapshot};
+use crate::backend::{Direction, Entries, KeyRange, ScanRequest, Snapshot};
 
 const CHUNK_ENTRIES: usize = 1024;
 const CHUNK_BYTES: usize = 1 << 20;
@@ -24,16 +24,16 @@ impl<'a> Chunks<'a> {
     }
 
     /// The next entries; none at the range's end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Entries>, StoreError> {
         self.next_of(CHUNK_ENTRIES, CHUNK_BYTES).await
     }
 
     /// The same of a range that is mostly short: the way to another thread and back would cost more than to read it.
-    pub(crate) async fn next_few(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+    pub(crate) async fn next_few(&mut self) -> Result<Option<Entries>, StoreError> {
         self.next_of(FEW_ENTRIES, CHUNK_BYTES).await
     }
 
-    pub(crate) async fn next_of(&mut self, limit: usize, max_bytes: usize) -> Result<Option<Vec<Entry>>, StoreError> {
+    pub(crate) async fn next_of(&mut self, limit: usize, max_bytes: usize) -> Result<Option<Entries>, StoreError> {
         let Some(range) = self.rest.take() else { return Ok(None) };
         let request = ScanRequest { range, direction: Direction::Forward, limit, max_bytes };
         let chunk = self.snapshot.scan(request).await?;

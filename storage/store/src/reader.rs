@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use kalamdb_commons::{Error, ErrorCode, Family, Result, Seq};
 
 use crate::backend::{Direction, ScanRequest, Snapshot};
@@ -108,8 +109,8 @@ pub async fn read_log(
     let request = ScanRequest { range, direction: Direction::Forward, limit: PAGE_ENTRIES, max_bytes };
     let chunk = snapshot.scan(request).await?;
     let mut page = LogPage { entries: Vec::with_capacity(chunk.entries.len()), reached: up_to };
-    for (key, value) in &chunk.entries {
-        page.entries.push((keys::decode_log_key(&space, key)?, LogEntry::decode(value)?));
+    for (key, value) in chunk.entries.iter() {
+        page.entries.push((keys::decode_log_key(&space, key)?, LogEntry::decode(&Bytes::copy_from_slice(value))?));
     }
     if chunk.rest.is_some() {
         page.reached = page.entries.last().map_or(up_to, |(seq, _)| *seq);

@@ -15,8 +15,8 @@ pub async fn all(snapshot: &dyn Snapshot) -> Result<Vec<(TableId, FlushSchedule)
     let mut schedules = Vec::new();
     let mut chunks = Chunks::new(snapshot, system::flushes_due().range());
     while let Some(chunk) = chunks.next().await? {
-        for (key, value) in chunk {
-            schedules.push((system::split_due_key(&key)?, FlushSchedule::decode(&value)?));
+        for (key, value) in chunk.iter() {
+            schedules.push((system::split_due_key(key)?, FlushSchedule::decode(value)?));
         }
     }
     Ok(schedules)

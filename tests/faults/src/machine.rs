@@ -198,7 +198,7 @@ async fn copy(from: &MemoryBackend, to: &MemoryBackend) -> Result<(), StoreError
                 ScanRequest { range, direction: Direction::Forward, limit: COPY_ENTRIES, max_bytes: usize::MAX };
             let chunk = snapshot.scan(request).await?;
             let mut batch = Batch::new();
-            for (key, value) in chunk.entries {
+            for (key, value) in chunk.entries.owned() {
                 batch.put(*family, key, value);
             }
             to.write(batch, Durability::Logged).await?;

@@ -171,6 +171,17 @@ impl StatementContext {
         Ok(read)
     }
 
+    /// Those of a partition's segments that may hold a key; perhaps others, too.
+    pub(crate) async fn segments_around(&self, partition: &PartitionId, key: &[u8]) -> Result<Arc<PartitionSegments>> {
+        if let Some(known) = self.segments.lock().get(partition) {
+            return Ok(Arc::clone(known));
+        }
+        match PartitionSegments::around(self.snapshot()?, partition, key, self.runtime.segments()).await? {
+            Some(few) => Ok(Arc::new(few)),
+            None => self.segments(partition).await,
+        }
+    }
+
     /// A search in a partition's segments.
     pub(crate) fn search<'a>(&'a self, entry: &'a TableEntry, partition: &'a PartitionId) -> Result<Search<'a>> {
         Ok(Search { stores: self.runtime.segments(), snapshot: self.snapshot()?, entry, partition })

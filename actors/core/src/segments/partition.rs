@@ -20,6 +20,9 @@ use super::{KnownRanges, SegmentStores};
 use crate::catalog::TableEntry;
 use crate::engine::array_to_values;
 
+/// Entries of a manifest that are read one by one; for more it is read as a whole.
+const MOST_GOT: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PartitionSegments {
@@ -54,6 +57,30 @@ impl PartitionSegments {
         let found = manifest::partition(snapshot, partition).await?;
         let segments = found.entries.into_iter().map(|manifest| SegmentRead { manifest, marks: OnceCell::new() });
         Ok(Self { generation: found.record.manifest_generation, segments: segments.collect() })
+    }
+
+    /// Those alone that may hold a key, where it is known which these are at the snapshot's manifest; none where it is not, and
+    /// the manifest has to be read.
+    pub(crate) async fn around(
+        snapshot: &dyn Snapshot,
+        partition: &PartitionId,
+        key: &[u8],
+        stores: &SegmentStores,
+    ) -> Result<Option<Self>> {
+        let Some(known) = stores.ranges().get(partition) else { return Ok(None) };
+        if manifest::record(snapshot, partition).await?.manifest_generation != known.generation {
+            return Ok(None);
+        }
+        let ids = stores.around(&known, key);
+        if ids.len() > MOST_GOT {
+            return Ok(None);
+        }
+        let mut segments = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(manifest) = manifest::entry(snapshot, partition, id).await? else { return Ok(None) };
+            segments.push(SegmentRead { manifest, marks: OnceCell::new() });
+        }
+        Ok(Some(Self { generation: known.generation, segments }))
     }
 
     /// Has it remembered which keys these segments may hold.

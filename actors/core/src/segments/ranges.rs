@@ -1,5 +1,5 @@
 //! Which keys the segments of partitions may hold, as they were seen last: so that an INSERT of keys that no segment can
-//! have needs no snapshot and reads no manifest.
+//! have needs no snapshot and reads no manifest, and a read of one key reads no more of it than what it is about.
 //!
 //! An entry says that at manifest generation *g* all keys of the partition's segments lay in these ranges. It may be out of
 //! date at any moment, and nobody takes it out: whoever relies on it names *g* as a premise of its commit, which is
@@ -58,6 +58,15 @@ impl KeyRanges {
     pub(super) fn may_hold(&self, key: &[u8], knows_absent: impl Fn(u128) -> bool) -> bool {
         let around = self.ranges.iter().filter(|range| range.covers(key));
         around.enumerate().any(|(asked, range)| asked >= MOST_ASKED || !knows_absent(range.segment))
+    }
+
+    /// The segments that may hold the key, oldest first; asked as for [`may_hold`](Self::may_hold).
+    pub(super) fn around(&self, key: &[u8], knows_absent: impl Fn(u128) -> bool) -> Vec<u128> {
+        let around = self.ranges.iter().filter(|range| range.covers(key)).enumerate();
+        around
+            .filter(|(asked, range)| *asked >= MOST_ASKED || !knows_absent(range.segment))
+            .map(|(_, range)| range.segment)
+            .collect()
     }
 }
 
@@ -178,11 +187,17 @@ mod tests {
         assert!(ranges.may_hold(b"d", |segment| segment == 1));
         assert!(ranges.may_hold(b"d", |segment| segment == 2));
         assert!(!ranges.may_hold(b"d", |_| true));
+        assert_eq!(ranges.around(b"d", |_| false), [1, 2]);
+        assert_eq!(ranges.around(b"d", |segment| segment == 1), [2]);
+        assert_eq!(ranges.around(b"b", |_| false), [1], "the other is not around it");
+        assert_eq!(ranges.around(b"zz", |_| false), [0_u128; 0]);
         let many: Vec<ManifestEntry> = (0..=MOST_ASKED).map(|id| entry(id as u128, b"a", b"z")).collect();
         known.learn(&partition, 8, many.iter().take(MOST_ASKED));
         assert!(!known.get(&partition).expect("known").may_hold(b"d", |_| true));
         known.learn(&partition, 9, many.iter());
         assert!(known.get(&partition).expect("known").may_hold(b"d", |_| true), "too many to ask");
+        let last = known.get(&partition).expect("known").around(b"d", |_| true);
+        assert_eq!(last, [MOST_ASKED as u128], "it was not asked");
         assert!(!known.get(&partition).expect("known").may_hold(b"zz", |_| false), "outside of all");
     }
 

@@ -1,8 +1,10 @@
+use arrow::array::AsArray as _;
 use kalamdb_sql::{ColumnType, TableSchema};
 use proptest::prelude::*;
 
 use super::*;
 use crate::cache::SegmentCache;
+use crate::projection::SegmentColumn;
 use crate::testing::strategies::table_with_rows;
 use crate::testing::{Stored, TestRow, everything, rows_of, table, whole};
 
@@ -43,6 +45,56 @@ async fn present_keys_are_found_and_absent_ones_read_nothing() {
         let found = segment.find(&[&key]).await.expect("looked up");
         assert_eq!((found.positions, found.work.pages_read), (vec![None], 0));
     }
+}
+
+#[tokio::test]
+async fn a_row_is_found_with_its_columns_at_once() {
+    let (table, rows) = big_table();
+    let stored = Stored::new(&table, &rows).await;
+    let segment = stored.open().await.expect("opened");
+    let all = KeyedProjection::new(everything(&table));
+    // The last of a row group, the first of a page, the first and the last of all.
+    for number in [0, 1023, 1024, 1025, 131_071, 131_072, 150_000, 199_999] {
+        let (position, row) =
+            segment.find_row(&rows[number].key(&table), &all).await.expect("looked up").expect("it is there");
+        assert_eq!((position, rows_of(&table, &row)), (number as u64, vec![whole(&rows[number])]));
+        assert_eq!(row.schema(), *everything(&table).schema());
+    }
+    for id in (-1..400_001).step_by(4002) {
+        let absent = TestRow::new(1, vec![Value::BigInt(id), Value::Null]).key(&table);
+        assert!(segment.find_row(&absent, &all).await.expect("looked up").is_none(), "{id}");
+    }
+    // The key alone, and no column at all.
+    for columns in [vec![SegmentColumn::Key], vec![]] {
+        let projection = Arc::new(SegmentProjection::new(&table, &columns).expect("columns"));
+        let key = rows[5000].key(&table);
+        let (position, row) =
+            segment.find_row(&key, &KeyedProjection::new(projection)).await.expect("looked up").expect("there");
+        assert_eq!((position, row.num_rows(), row.num_columns()), (5000, 1, columns.len()));
+        assert!(columns.is_empty() || row.column(0).as_binary::<i32>().value(0) == key);
+    }
+}
+
+/// Bounds of pages are cut where keys are long, so all of these are between the bounds of every page.
+#[tokio::test]
+async fn a_row_is_found_where_no_page_can_be_told_from_another() {
+    let table = table(&[("id", ColumnType::Text), ("number", ColumnType::Int)], 1);
+    let prefix = "x".repeat(600);
+    let rows: Vec<TestRow> = (0..6000)
+        .map(|number| {
+            TestRow::new(number + 1, vec![Value::Text(format!("{prefix}{number:05}")), Value::Int(number as i32)])
+        })
+        .collect();
+    let stored = Stored::new(&table, &rows).await;
+    let segment = stored.open().await.expect("opened");
+    let all = KeyedProjection::new(everything(&table));
+    for number in [0, 1, 3000, 5999] {
+        let found = segment.find_row(&rows[number].key(&table), &all).await.expect("looked up");
+        let (position, row) = found.expect("it is there");
+        assert_eq!((position, rows_of(&table, &row)), (number as u64, vec![whole(&rows[number])]));
+    }
+    let absent = TestRow::new(1, vec![Value::Text(format!("{prefix}03000a")), Value::Null]).key(&table);
+    assert!(segment.find_row(&absent, &all).await.expect("looked up").is_none());
 }
 
 #[tokio::test]
@@ -119,6 +171,11 @@ proptest! {
             for (key, expected) in borrowed.iter().zip(&expected) {
                 assert_eq!(segment.find(&[key]).await.expect("looked up").positions, [*expected]);
                 assert!(expected.is_none() || !segment.loaded.is_without(key), "it is there");
+                let row = segment.find_row(key, &KeyedProjection::new(everything(&table))).await.expect("looked up");
+                let found = row.map(|(position, row)| (position, rows_of(&table, &row)));
+                let expected = expected.map(|at| (at, vec![whole(&inside[at as usize])]));
+                // As text: NaN is a value like others, and equals none.
+                assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             }
         });
     }

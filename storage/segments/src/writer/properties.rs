@@ -17,7 +17,7 @@ pub(super) const ROW_GROUP_ROWS: usize = 131_072;
 /// Encoded bytes of a row group, for wide rows: what a writer holds at most.
 pub(super) const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Rows of a page. A point read of a row costs a page per column.
-pub(super) const PAGE_ROWS: usize = 1024;
+pub(crate) const PAGE_ROWS: usize = 1024;
 /// Bytes of a page before compression, for wide values.
 const PAGE_BYTES: usize = 64 << 10;
 /// Bytes of a column's dictionary, which a point read has to read too; beyond it a column goes on without one.

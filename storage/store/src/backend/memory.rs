@@ -79,15 +79,13 @@ fn collect<'a>(
     looked_at: &mut u64,
 ) -> ScanChunk {
     let mut chunk = ScanChunk::default();
-    let mut bytes = 0;
     for (key, value) in found {
         *looked_at += 1;
-        if request.is_full(chunk.entries.len(), bytes) {
+        if request.is_full(&chunk.entries) {
             chunk.rest = request.rest(key, &chunk.entries);
             break;
         }
-        bytes += key.len() + value.len();
-        chunk.entries.push((key.clone(), value.clone()));
+        chunk.entries.push(key, value);
     }
     chunk
 }

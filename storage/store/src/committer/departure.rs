@@ -43,14 +43,14 @@ struct Staying {
 }
 
 impl Staying {
-    fn push(&mut self, key: Bytes, stored: Bytes) {
+    fn push(&mut self, key: &[u8], stored: &[u8]) {
         self.bytes += key.len() + stored.len();
         if self.bytes > self.most_bytes {
             self.too_many = true;
             self.rows = Vec::new();
         }
         if !self.too_many {
-            self.rows.push((key, stored));
+            self.rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(stored)));
         }
     }
 }
@@ -85,7 +85,7 @@ impl Departure {
                     None => {}
                 }
                 if let Some(stored) = stored {
-                    self.staying.push(key.clone(), stored);
+                    self.staying.push(key, &stored);
                 }
             }
         }
@@ -97,13 +97,13 @@ impl Departure {
         let mut hot = Chunks::new(snapshot.as_ref(), rows.range.clone());
         let mut position = 0;
         while let Some(chunk) = hot.next().await? {
-            for (key, stored) in chunk {
-                while position < rows.len() && rows.full_key(position) < key {
+            for (key, stored) in chunk.iter() {
+                while position < rows.len() && *rows.full_key(position) < *key {
                     self.stays_behind(rows, position);
                     position += 1;
                 }
-                if position < rows.len() && rows.full_key(position) == key {
-                    let same = Some(seq_of(&stored)?) == rows.seq(position);
+                if position < rows.len() && *rows.full_key(position) == *key {
+                    let same = Some(seq_of(stored)?) == rows.seq(position);
                     if !same {
                         self.stays_behind(rows, position);
                     }

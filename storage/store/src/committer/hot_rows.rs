@@ -118,11 +118,11 @@ impl HotRows {
         let looked_at = self.snapshot.keys_read().saturating_sub(before);
         self.read.stepped_over += looked_at.saturating_sub(chunk.entries.len() as u64 + 1);
         let mut rows = Vec::with_capacity(chunk.entries.len());
-        for (full_key, stored) in chunk.entries {
-            let header = RowView::parse(&stored)?.header();
-            let key = full_key.slice(self.space.prefix.len()..);
+        for (full_key, stored) in chunk.entries.iter() {
+            let header = RowView::parse(stored)?.header();
+            let key = Bytes::copy_from_slice(full_key.get(self.space.prefix.len()..).unwrap_or_default());
             self.read.push(&key, &header, stored.len());
-            rows.push(HotRow { key, header, stored });
+            rows.push(HotRow { key, header, stored: Bytes::copy_from_slice(stored) });
         }
         Ok(rows)
     }

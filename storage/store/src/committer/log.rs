@@ -137,7 +137,7 @@ impl Committer {
         let has_more = chunk.rest.is_some();
         let mut gone: Option<Seq> = None;
         let mut all = true;
-        for (key, value) in &chunk.entries {
+        for (key, value) in chunk.entries.iter() {
             if record.log_bytes <= bounds.bytes && committed_at(value)? >= bounds.since {
                 all = false;
                 break;

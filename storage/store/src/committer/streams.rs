@@ -246,7 +246,7 @@ impl PartitionGuard<'_> {
             let request =
                 ScanRequest { range, direction: Direction::Forward, limit: STEP_ENTRIES, max_bytes: STEP_BYTES };
             let chunk = snapshot.scan(request).await?;
-            for (key, value) in &chunk.entries {
+            for (key, value) in chunk.entries.iter() {
                 let last = keys::decode_log_key(&space, key)?;
                 let is_spare = record.log_bytes > LEAST_LOG_BYTES && oldest.is_some_and(|oldest| last < oldest);
                 if committed_at(value)? >= since && !is_spare {

@@ -71,20 +71,20 @@ impl<'a> ManifestWalk<'a> {
             self.chunks.skip_to(&self.from);
             let Some(chunk) = self.chunks.next().await? else { return Ok(None) };
             let mut items = Vec::new();
-            for (key, value) in chunk {
-                if key < self.from {
+            for (key, value) in chunk.iter() {
+                if *key < *self.from {
                     continue;
                 }
-                match keys::parse_manifest_key(&key)? {
+                match keys::parse_manifest_key(key)? {
                     ManifestKey::Record { table, user } => {
                         let partition = PartitionId { table, user };
                         if self.wanted == Wanted::Records {
                             self.skip(&partition);
                         }
-                        items.push(ManifestItem::Record(partition, PartitionRecord::decode(&value)?));
+                        items.push(ManifestItem::Record(partition, PartitionRecord::decode(value)?));
                     }
                     ManifestKey::Entry { table, user, .. } if self.wanted == Wanted::RecordsAndEntries => {
-                        items.push(ManifestItem::Entry(PartitionId { table, user }, ManifestEntry::decode(&value)?));
+                        items.push(ManifestItem::Entry(PartitionId { table, user }, ManifestEntry::decode(value)?));
                     }
                     // Marks may be many times as large as all the rest, and nothing but marks follows.
                     ManifestKey::Entry { table, user, .. } | ManifestKey::Marks { table, user, .. } => {

@@ -115,7 +115,7 @@ pub(crate) async fn scan(snapshot: &dyn Snapshot, range: KeyRange, direction: Di
         let chunk = snapshot.scan(ScanRequest { range, direction, limit, max_bytes: usize::MAX }).await.unwrap();
         assert!(chunk.entries.len() <= limit);
         assert!(chunk.rest.is_none() || chunk.entries.len() == limit, "a rest only behind a full chunk");
-        entries.extend(chunk.entries);
+        entries.extend(chunk.entries.owned());
         rest = chunk.rest;
     }
     entries

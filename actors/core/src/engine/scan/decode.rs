@@ -1,6 +1,7 @@
 //! Stored rows to Arrow: rows of every schema version as the table is now.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, RecordBatchOptions};
@@ -41,6 +42,52 @@ struct VersionReader {
     projection: Projection,
 }
 
+/// The readers of the versions that were met; most rows are of the version of the row before.
+#[derive(Default)]
+struct VersionReaders {
+    readers: Vec<VersionReader>,
+    places: HashMap<SchemaVersion, usize>,
+    /// The place of the row before.
+    last: usize,
+}
+
+impl VersionReaders {
+    fn place_of(&mut self, entry: &TableEntry, version: SchemaVersion) -> Result<usize> {
+        let is_last = self.readers.get(self.last).is_some_and(|reader| reader.rows.version() == version);
+        if is_last {
+            return Ok(self.last);
+        }
+        self.last = match self.places.entry(version) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(place) => {
+                let written = entry.versions.get(&version).ok_or_else(|| {
+                    Error::corrupted(format!(
+                        "a row of '{}' names schema version {version}, which does not exist",
+                        entry.definition.name
+                    ))
+                })?;
+                let projection = Projection::new(written, &entry.schema);
+                self.readers.push(VersionReader { rows: RowReader::new(written), projection });
+                *place.insert(self.readers.len() - 1)
+            }
+        };
+        Ok(self.last)
+    }
+
+    fn at(&self, place: usize) -> Result<&VersionReader> {
+        self.readers.get(place).ok_or_else(|| Error::internal("a schema version's reader is not where it was put"))
+    }
+}
+
+/// A row that is to be shown: its header and its length have been checked.
+#[derive(Clone, Copy)]
+pub(super) struct StoredRow<'r> {
+    key: &'r [u8],
+    row: RowView<'r>,
+    /// The place of its version's reader.
+    reader: usize,
+}
+
 /// See the module.
 pub(crate) struct RowDecoder {
     entry: Arc<TableEntry>,
@@ -49,7 +96,7 @@ pub(crate) struct RowDecoder {
     deleted: Tombstones,
     /// Rows of a stream table from before are left out.
     expired_before: Option<i64>,
-    readers: HashMap<SchemaVersion, VersionReader>,
+    readers: VersionReaders,
 }
 
 impl RowDecoder {
@@ -60,7 +107,7 @@ impl RowDecoder {
         schema: SchemaRef,
         deleted: Tombstones,
     ) -> Self {
-        Self { entry, columns, schema, deleted, expired_before: None, readers: HashMap::new() }
+        Self { entry, columns, schema, deleted, expired_before: None, readers: VersionReaders::default() }
     }
 
     /// Leaves out rows from before a moment (microseconds since the epoch).
@@ -75,84 +122,85 @@ impl RowDecoder {
         stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
         most: usize,
     ) -> Result<RecordBatch> {
-        let current: &TableSchema = &self.entry.schema;
-        let mut builders: Vec<ColumnBuilder> = self
-            .columns
-            .iter()
-            .map(|column| match column {
-                ScanColumn::Declared(at) => {
-                    ColumnBuilder::new(current.columns.get(*at).map_or(ColumnType::Text, |column| column.column_type))
-                }
-                ScanColumn::Seq | ScanColumn::RowNumber => ColumnBuilder::new(ColumnType::BigInt),
-                ScanColumn::Updated => ColumnBuilder::new(ColumnType::Timestamp),
-                ScanColumn::Deleted => ColumnBuilder::new(ColumnType::Boolean),
-                ScanColumn::Key => ColumnBuilder::Key(BinaryBuilder::new()),
-            })
-            .collect();
-        let mut rows = 0;
+        let rows = self.shown(stored, most)?;
+        self.batch(&rows)
+    }
+
+    /// Of keys without their partition's prefix and the stored rows those that are to be shown, `most` at most.
+    pub(super) fn shown<'r>(
+        &mut self,
+        stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+        most: usize,
+    ) -> Result<Vec<StoredRow<'r>>> {
+        let mut rows = Vec::with_capacity(stored.size_hint().0.min(most));
         for (key, value) in stored {
-            if rows == most {
+            if rows.len() == most {
                 break;
             }
-            let header = RowView::parse(value)?.header();
+            let row = RowView::parse(value)?;
+            let header = row.header();
             let is_old = self.expired_before.is_some_and(|moment| header.updated < moment);
             if is_old || (header.deleted && !self.deleted.wants(header.updated)) {
                 continue;
             }
-            let reader = reader_of(&mut self.readers, &self.entry, header.schema_version)?;
-            let row = reader.rows.row(value)?;
-            for (column, builder) in self.columns.iter().zip(&mut builders) {
-                match column {
-                    ScanColumn::Declared(at) => match reader.projection.position(*at) {
-                        Some(place) => builder.append(row.value(place)?)?,
-                        None => match reader.projection.initial(*at) {
+            let reader = self.readers.place_of(&self.entry, header.schema_version)?;
+            self.readers.at(reader)?.rows.row_of(row)?;
+            rows.push(StoredRow { key, row, reader });
+        }
+        Ok(rows)
+    }
+
+    /// The columns of these rows.
+    pub(super) fn batch(&self, rows: &[StoredRow<'_>]) -> Result<RecordBatch> {
+        self.batch_of(&self.columns, &self.schema, rows)
+    }
+
+    /// Other columns of these rows; `schema` has their types.
+    pub(super) fn batch_of(
+        &self,
+        columns: &[ScanColumn],
+        schema: &SchemaRef,
+        rows: &[StoredRow<'_>],
+    ) -> Result<RecordBatch> {
+        let arrays = columns.iter().map(|column| self.column(*column, rows)).collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options).map_err(Error::internal)
+    }
+
+    fn column(&self, column: ScanColumn, rows: &[StoredRow<'_>]) -> Result<ArrayRef> {
+        let current: &TableSchema = &self.entry.schema;
+        let mut builder = match column {
+            ScanColumn::Declared(at) => {
+                ColumnBuilder::new(current.columns.get(at).map_or(ColumnType::Text, |column| column.column_type))
+            }
+            ScanColumn::Seq | ScanColumn::RowNumber => ColumnBuilder::new(ColumnType::BigInt),
+            ScanColumn::Updated => ColumnBuilder::new(ColumnType::Timestamp),
+            ScanColumn::Deleted => ColumnBuilder::new(ColumnType::Boolean),
+            ScanColumn::Key => ColumnBuilder::Key(BinaryBuilder::new()),
+        };
+        for StoredRow { key, row, reader } in rows {
+            let header = row.header();
+            match column {
+                ScanColumn::Declared(at) => {
+                    let reader = self.readers.at(*reader)?;
+                    match reader.projection.position(at) {
+                        Some(place) => builder.append(reader.rows.column(*row, place)?)?,
+                        None => match reader.projection.initial(at) {
                             Some(value) => builder.append(value_ref(value))?,
                             None => return Err(Error::internal("a projection has no source for a column")),
                         },
-                    },
-                    ScanColumn::Seq => {
-                        builder.append(ValueRef::BigInt(header.seq.as_i64()))?;
-                    }
-                    ScanColumn::Updated => {
-                        builder.append(ValueRef::Timestamp(header.updated))?;
-                    }
-                    ScanColumn::Deleted => {
-                        builder.append(ValueRef::Boolean(header.deleted))?;
-                    }
-                    ScanColumn::Key => builder.append_key(key),
-                    ScanColumn::RowNumber => {
-                        let number = i64::try_from(decode_row_number(key)?).map_err(Error::internal)?;
-                        builder.append(ValueRef::BigInt(number))?;
                     }
                 }
+                ScanColumn::Seq => builder.append(ValueRef::BigInt(header.seq.as_i64()))?,
+                ScanColumn::Updated => builder.append(ValueRef::Timestamp(header.updated))?,
+                ScanColumn::Deleted => builder.append(ValueRef::Boolean(header.deleted))?,
+                ScanColumn::Key => builder.append_key(key),
+                ScanColumn::RowNumber => {
+                    let number = i64::try_from(decode_row_number(key)?).map_err(Error::internal)?;
+                    builder.append(ValueRef::BigInt(number))?;
+                }
             }
-            rows += 1;
         }
-        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<ArrayRef>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options).map_err(Error::internal)
-    }
-}
-
-fn reader_of<'a>(
-    readers: &'a mut HashMap<SchemaVersion, VersionReader>,
-    entry: &TableEntry,
-    version: SchemaVersion,
-) -> Result<&'a VersionReader> {
-    use std::collections::hash_map::Entry;
-    match readers.entry(version) {
-        Entry::Occupied(found) => Ok(found.into_mut()),
-        Entry::Vacant(place) => {
-            let written = entry.versions.get(&version).ok_or_else(|| {
-                Error::corrupted(format!(
-                    "a row of '{}' names schema version {version}, which does not exist",
-                    entry.definition.name
-                ))
-            })?;
-            Ok(place.insert(VersionReader {
-                rows: RowReader::new(written),
-                projection: Projection::new(written, &entry.schema),
-            }))
-        }
+        builder.finish()
     }
 }

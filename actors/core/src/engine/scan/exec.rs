@@ -186,7 +186,7 @@ impl ExecutionPlan for PartitionScan {
         };
         let progress = Arc::new(Progress { limit: args.limit, ..Progress::default() });
         *self.progress.lock() = Arc::clone(&progress);
-        let stream = hot_batches(Arc::clone(&args), Arc::clone(&progress))?
+        let stream = hot_batches(Arc::clone(&args), Arc::clone(&progress))
             .chain(segment_batches(args, progress))
             .map_err(|error| DataFusionError::External(Box::new(error)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array};
-use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::compute::{and_kleene, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::cast::as_boolean_array;
@@ -62,6 +62,29 @@ impl ScanFilter {
 
     pub(super) fn is_empty(&self) -> bool {
         self.conditions.is_empty()
+    }
+
+    /// The columns that the conditions look at.
+    pub(super) fn columns(&self) -> &[ScanColumn] {
+        &self.columns
+    }
+
+    /// Their names and types.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// For each row of a batch of those columns whether it meets the conditions; NULL where that is unknown.
+    pub(super) fn matches(&self, tested: &RecordBatch) -> Result<BooleanArray> {
+        let mut all: Option<BooleanArray> = None;
+        for condition in &self.conditions {
+            let met = evaluate(condition, tested).map_err(Error::internal)?;
+            all = Some(match all {
+                Some(before) => and_kleene(&before, &met).map_err(Error::internal)?,
+                None => met,
+            });
+        }
+        Ok(all.unwrap_or_else(|| BooleanArray::from(vec![true; tested.num_rows()])))
     }
 
     /// What has to be read for rows to be tested: the columns of the scan, and those that are looked at beside.

@@ -1,11 +1,9 @@
 //! One row by its key: from the hot rows by one get, and only if it is not among them from the segments.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, Result, TableType};
 use kalamdb_sql::Value;
 use kalamdb_store::PartitionId;
@@ -15,9 +13,8 @@ use super::super::context::StatementContext;
 use super::super::predicate::RowRange;
 use super::super::scope::{Limits, on_behalf};
 use super::decode::{RowDecoder, Tombstones};
-use super::exec::{ScanArgs, ScanColumn};
+use super::exec::{Progress, ScanArgs, ScanColumn};
 use super::filter::ScanFilter;
-use super::segments::segment_batches;
 use crate::catalog::TableEntry;
 
 /// What is read of a row.
@@ -66,10 +63,15 @@ impl KeyRead {
             let batch = decoder.decode(std::iter::once((own, stored.as_ref())), 1)?;
             return Ok(Some(batch).filter(|batch| batch.num_rows() > 0));
         }
-        if self.entry.table_type() == TableType::Stream || context.segments(partition).await?.is_empty() {
+        if self.entry.table_type() == TableType::Stream {
             return Ok(None);
         }
-        let args = Arc::new(ScanArgs {
+        let key = range.key.clone().ok_or_else(|| Error::internal("the range of a key without it"))?;
+        let segments = context.segments_around(partition, &key).await?;
+        if segments.is_empty() {
+            return Ok(None);
+        }
+        let args = ScanArgs {
             context: Arc::clone(context),
             entry: Arc::clone(&self.entry),
             partition: partition.clone(),
@@ -79,9 +81,9 @@ impl KeyRead {
             with_deleted: false,
             filter: ScanFilter::none(),
             limit: None,
-        });
+        };
         // On the threads for statements: a lookup may run on those of connections and actors, which decode no pages.
-        let work = async move { pin!(segment_batches(args, Arc::default())).try_next().await };
+        let work = async move { args.row_of_key(&segments, &key, &Progress::default()).await };
         let task = context.runtime.statements().spawn(on_behalf(Limits::of_task(), work));
         // Given up with the statement.
         AbortOnDropHandle::new(task).await.map_err(Error::internal)?

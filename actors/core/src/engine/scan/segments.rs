@@ -16,7 +16,8 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kalamdb_commons::{Error, Result};
 use kalamdb_segments::{
-    DEFAULT_BATCH_ROWS, DeletedRows, Segment, SegmentColumn, SegmentFilter, SegmentProjection, SegmentScan,
+    DEFAULT_BATCH_ROWS, DeletedRows, KeyedProjection, Segment, SegmentColumn, SegmentFilter, SegmentProjection,
+    SegmentScan,
 };
 use kalamdb_store::failpoint;
 use kalamdb_store::manifest::SegmentMarks;
@@ -36,13 +37,14 @@ pub(super) fn segment_batches(
         if args.range.range.is_none() || is_found || progress.left() == 0 {
             return Ok(stream::empty().boxed());
         }
+        if let Some(key) = &args.range.key {
+            let segments = args.context.segments_around(&args.partition, key).await?;
+            let found = args.row_of_key(&segments, key, &progress).await?;
+            return Ok(stream::iter(found.map(Ok)).boxed());
+        }
         let segments = args.context.segments(&args.partition).await?;
         if segments.is_empty() {
             return Ok(stream::empty().boxed());
-        }
-        if let Some(key) = &args.range.key {
-            let found = args.row_of_key(&segments, key, &progress).await?;
-            return Ok(stream::iter(found.map(Ok)).boxed());
         }
         let columns: Vec<SegmentColumn> = args.columns.iter().map(|column| segment_column(*column)).collect();
         let projection = SegmentProjection::new(&args.entry.schema, &columns)?.with_schema(Arc::clone(&args.schema))?;
@@ -111,28 +113,33 @@ impl ScanArgs {
     }
 
     /// The row under a key, if it is to be shown.
-    async fn row_of_key(
+    pub(super) async fn row_of_key(
         &self,
         segments: &PartitionSegments,
         key: &[u8],
         progress: &Progress,
     ) -> Result<Option<RecordBatch>> {
         let bounds = (Bound::Included(key), Bound::Included(key));
+        // One row: to read its columns and look at them is less than to read some of them first.
+        let (columns, schema) = self.filter.read_columns(&self.columns, &self.schema);
+        let wanted: Vec<SegmentColumn> = columns.iter().map(|column| segment_column(*column)).collect();
+        let keyed = |columns: &[SegmentColumn]| -> Result<KeyedProjection> {
+            Ok(KeyedProjection::new(Arc::new(SegmentProjection::new(&self.entry.schema, columns)?)))
+        };
+        let live = keyed(&wanted)?;
         for read in segments.segments.iter().rev().filter(|read| read.overlaps(bounds)) {
             let (segment, marks) = self.open(read, progress).await?;
-            let Some(position) = segment.find(&[key]).await?.positions.first().copied().flatten() else { continue };
+            let is_surely_live = !segment.may_have_deleted_rows();
+            let found = if is_surely_live {
+                segment.find_row(key, &live).await?
+            } else {
+                let with_deletion = [wanted.as_slice(), &[SegmentColumn::Deleted, SegmentColumn::Updated]].concat();
+                segment.find_row(key, &keyed(&with_deletion)?).await?
+            };
+            let Some((position, batch)) = found else { continue };
             if marks.is_some_and(|marks| marks.contains(position)) {
                 continue;
             }
-            // One row: to read its columns and look at them is less than to read some of them first.
-            let (columns, schema) = self.filter.read_columns(&self.columns, &self.schema);
-            let mut wanted: Vec<SegmentColumn> = columns.iter().map(|column| segment_column(*column)).collect();
-            let is_surely_live = !segment.may_have_deleted_rows();
-            if !is_surely_live {
-                wanted.extend([SegmentColumn::Deleted, SegmentColumn::Updated]);
-            }
-            let projection = Arc::new(SegmentProjection::new(&self.entry.schema, &wanted)?);
-            let batch = segment.fetch(&[position], &projection).await?;
             let batch = if is_surely_live { batch } else { self.shown(&batch)? };
             let batch = self.filter.on_batches(&schema).map_err(Error::internal)?.apply(batch)?;
             progress.deliver(batch.num_rows());

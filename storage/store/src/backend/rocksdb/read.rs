@@ -13,6 +13,9 @@ use super::{KeysRead, failed};
 use crate::StoreError;
 use crate::backend::{Direction, KeyRange, ScanChunk, ScanRequest};
 
+/// So many entries as the first of a scan are made room for: a buffer that grows is copied again and again.
+const FEW_ENTRIES: usize = 256;
+
 /// All values at one instant, that of the snapshot or now.
 pub(super) fn get_many(
     database: &Database,
@@ -56,15 +59,17 @@ pub(super) fn scan(
         Direction::Forward => iterator.seek_to_first(),
         Direction::Backward => iterator.seek_to_last(),
     }
-    let (mut looked_at, mut bytes) = (0, 0);
+    let mut looked_at = 0;
     while let Some((key, value)) = iterator.item() {
         looked_at += 1;
-        if request.is_full(chunk.entries.len(), bytes) {
+        if request.is_full(&chunk.entries) {
             chunk.rest = request.rest(key, &chunk.entries);
             break;
         }
-        bytes += key.len() + value.len();
-        chunk.entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        if looked_at == 1 {
+            chunk.entries.expect(request.limit.min(FEW_ENTRIES), key.len() + value.len());
+        }
+        chunk.entries.push(key, value);
         match request.direction {
             Direction::Forward => iterator.next(),
             Direction::Backward => iterator.prev(),

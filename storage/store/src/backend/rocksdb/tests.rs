@@ -139,7 +139,7 @@ async fn an_open_range_delete_is_one_instant_among_writers() {
     let range = KeyRange { family: Family::Rows, start: Bytes::new(), end: None };
     let request = ScanRequest { range, direction: Direction::Forward, limit: 10_000, max_bytes: usize::MAX };
     let chunk = backend.snapshot().await.unwrap().scan(request).await.unwrap();
-    let keys: Vec<&[u8]> = chunk.entries.iter().map(|(key, _)| key.as_ref()).collect();
+    let keys: Vec<&[u8]> = chunk.entries.iter().map(|(key, _)| key).collect();
     let halves =
         |high: bool| keys.iter().filter(move |key| (key[0] >= 0xf0) == high).map(|key| (key[0] & 0xf, &key[1..]));
     assert_eq!(halves(false).collect::<Vec<_>>(), halves(true).collect::<Vec<_>>());

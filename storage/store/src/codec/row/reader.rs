@@ -56,7 +56,14 @@ impl RowReader {
     /// # Errors
     /// [`StoreError::Corrupted`] when it is no row of this schema version.
     pub fn row<'a>(&'a self, bytes: &'a [u8]) -> Result<RowValues<'a>, StoreError> {
-        let view = RowView::parse(bytes)?;
+        self.row_of(RowView::parse(bytes)?)
+    }
+
+    /// As [`row`](Self::row), of a row whose header has been read already.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    pub fn row_of<'a>(&'a self, view: RowView<'a>) -> Result<RowValues<'a>, StoreError> {
         let header = view.header();
         if header.schema_version != self.version {
             return Err(corrupted(
@@ -72,10 +79,22 @@ impl RowReader {
         if self.variable_at.checked_add(variable) != Some(body.len()) {
             return Err(corrupted(
                 WHAT,
-                format!("{} bytes where {} expected", bytes.len(), HEADER_BYTES + self.variable_at + variable),
+                format!(
+                    "{} bytes where {} expected",
+                    HEADER_BYTES + body.len(),
+                    HEADER_BYTES + self.variable_at + variable
+                ),
             ));
         }
         Ok(RowValues { reader: self, header, body })
+    }
+
+    /// One column, by its place in the schema, of a row that [`row_of`](Self::row_of) accepts.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupted`] when the value does not decode or there is no such column.
+    pub fn column<'a>(&self, row: RowView<'a>, column: usize) -> Result<ValueRef<'a>, StoreError> {
+        self.value_in(row.body(), column)
     }
 
     /// One column of one row, by its place in the schema. For several columns of a row ask

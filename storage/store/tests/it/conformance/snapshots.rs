@@ -49,7 +49,7 @@ pub(super) async fn a_scan_goes_on_at_its_instant(harness: &impl Harness) {
     while let Some(range) = rest {
         let request = ScanRequest { range, direction: Direction::Forward, limit: 4, max_bytes: usize::MAX };
         let chunk = snapshot.scan(request).await.unwrap();
-        seen.extend(chunk.entries.into_iter().map(|(key, _)| key));
+        seen.extend(chunk.entries.owned().map(|(key, _)| key));
         rest = chunk.rest;
         // What the next chunk would find is taken away, and more is put behind it.
         let mut batch = Batch::new();

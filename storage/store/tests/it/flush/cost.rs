@@ -173,7 +173,7 @@ async fn scans_step_over_a_bounded_number_of_deleted_keys(harness: &impl Harness
         let request =
             ScanRequest { range: space.range(), direction: Direction::Forward, limit: 10, max_bytes: usize::MAX };
         let chunk = snapshot.scan(request).await.unwrap();
-        assert_eq!(keys::row_key(&space, &key(ROUNDS * ROWS)), chunk.entries[0].0);
+        assert_eq!(keys::row_key(&space, &key(ROUNDS * ROWS)), chunk.entries.get(0).unwrap().0);
         snapshot.keys_read()
     };
     let bound = FlushLimits::default().deleted_keys + 11;
