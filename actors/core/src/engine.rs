@@ -1,6 +1,7 @@
 //! What happens inside a statement: planning, reading, writing, results.
 
 mod analyzer;
+mod casts;
 pub(crate) mod context;
 pub(crate) mod ddl;
 mod dml;

@@ -10,4 +10,4 @@ mod text;
 
 pub use json::json_to_value;
 pub use numbers::format_decimal;
-pub use text::{decode_base64, decode_hex, encode_base64, number_to_value, text_to_value};
+pub use text::{decode_base64, decode_hex, encode_base64, is_json, number_to_value, text_to_value};

@@ -10,12 +10,14 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::Analyzer;
 
+use super::casts::TypedCasts;
 use super::functions::CheckedArithmetic;
 use super::literals::TypedLiterals;
 
-/// Literals get their types before any are coerced, arithmetic is looked at when all types are known.
+/// Casts say what their types are before anything asks, literals get theirs before any are coerced, arithmetic is looked at when all
+/// types are known.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(TypedLiterals)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(TypedCasts), Arc::new(TypedLiterals)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(CheckedArithmetic));
     rules
@@ -26,17 +28,22 @@ pub(crate) fn rewrite_expressions(
     plan: LogicalPlan,
     rewrite: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| {
-        let mut schema = merge_schema(&node.inputs());
-        if let LogicalPlan::TableScan(scan) = &node {
-            schema.merge(scan.projected_schema.as_ref());
-        }
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let saved = names.save(&expr);
-            let rewritten = expr.transform_up(|inner| rewrite(inner, &schema))?;
-            Ok(rewritten.update_data(|inner| saved.restore(inner)))
-        })
+    plan.transform_up_with_subqueries(|node| rewrite_expressions_of(node, &rewrite)).data()
+}
+
+/// The same in one node alone, whose inputs are rewritten already.
+pub(crate) fn rewrite_expressions_of(
+    node: LogicalPlan,
+    rewrite: &impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&node.inputs());
+    if let LogicalPlan::TableScan(scan) = &node {
+        schema.merge(scan.projected_schema.as_ref());
+    }
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let saved = names.save(&expr);
+        let rewritten = expr.transform_up(|inner| rewrite(inner, &schema))?;
+        Ok(rewritten.update_data(|inner| saved.restore(inner)))
     })
-    .data()
 }

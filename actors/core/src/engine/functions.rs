@@ -4,6 +4,7 @@
 //! nanoseconds of the planning time); `CURRENT_USER()` is the caller. They are made anew for each statement.
 
 mod bounded;
+mod cast;
 mod checked;
 mod ids;
 mod nullable;
@@ -12,6 +13,7 @@ mod statement;
 mod sum;
 
 pub(crate) use bounded::{BOUNDED, BoundedText};
+pub(crate) use cast::CheckedCast;
 pub(crate) use checked::CheckedArithmetic;
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
 pub(crate) use nullable::{MAY_BE_NULL, may_be_null};

@@ -1,5 +1,6 @@
 //! The engine over the memory backend, below the actors.
 
+mod casts;
 mod flushed;
 mod plans;
 mod plans_random;

@@ -60,8 +60,13 @@ fn parse_float<T: std::str::FromStr + Into<f64> + Copy>(text: &str) -> Option<T>
 }
 
 fn valid_json(text: &str) -> Option<String> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
-    Some(text.to_owned())
+    is_json(text).then(|| text.to_owned())
+}
+
+/// Whether text is a value of type JSON.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Base64 as JSON carries BYTES.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use kalamdb_commons::{Error, Result};
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::super::context::StatementContext;
 use super::super::errors::from_datafusion;
+use super::super::functions::CheckedCast;
 use super::super::params::{Occurrence, Params, TypedPlan};
 use super::limit::open_limits;
 use super::point::PointRead;
@@ -230,6 +232,8 @@ fn check(plan: &LogicalPlan, occurrences: &[Occurrence]) -> Result<()> {
             expr.apply(|inner| {
                 if takes_literals(inner) {
                     found = Some("a function with an argument that has to be a literal");
+                } else if matches!(node, LogicalPlan::Filter(_)) && is_uuid_of_slot(inner) {
+                    found = Some("a condition that finds rows by a UUID, which has to be read from text first");
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -252,6 +256,13 @@ fn takes_literals(expr: &Expr) -> bool {
         Expr::ScalarFunction(function) => function.name() == "round" && beyond_first(&function.args),
         _ => false,
     }
+}
+
+/// Whether it is a UUID that a parameter's text is cast to. It may be no UUID, so that no scan takes the condition.
+fn is_uuid_of_slot(expr: &Expr) -> bool {
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return false };
+    let cast = func.inner().downcast_ref::<CheckedCast>();
+    cast.is_some_and(|cast| cast.to() == ColumnType::Uuid) && args.iter().any(has_slots)
 }
 
 /// About what the plan takes, once it is also planned.

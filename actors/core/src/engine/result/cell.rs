@@ -12,7 +12,7 @@ use datafusion::arrow::array::{Array, ArrayRef, PrimitiveArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use kalamdb_commons::{Error, Result};
-use kalamdb_sql::{ColumnType, encode_base64, format_decimal};
+use kalamdb_sql::{ColumnType, encode_base64, format_decimal, is_json};
 
 use super::interval;
 
@@ -35,7 +35,7 @@ enum Kind {
     Decimal(u8),
     Decimal256,
     Text,
-    /// Text that is JSON already.
+    /// Text whose type says that it is JSON already.
     Json,
     Bytes,
     Date,
@@ -80,8 +80,8 @@ impl CellWriter {
             },
             DataType::Decimal256(..) => to(array.data_type().clone(), Kind::Decimal256),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                let is_json = super::column_type_of_field(field) == Some(ColumnType::Json);
-                to(DataType::Utf8View, if is_json { Kind::Json } else { Kind::Text })
+                let is_typed_json = super::column_type_of_field(field) == Some(ColumnType::Json);
+                to(DataType::Utf8View, if is_typed_json { Kind::Json } else { Kind::Text })
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 to(DataType::BinaryView, Kind::Bytes)
@@ -185,7 +185,15 @@ impl CellWriter {
                 write_quoted(out, numbers.value_as_string(row));
             }
             Kind::Text => write_text(out, array.as_string_view().value(row)),
-            Kind::Json => out.extend_from_slice(array.as_string_view().value(row).as_bytes()),
+            Kind::Json => {
+                // An expression may give its type to text that nobody has looked at, and one such text would spoil the answer.
+                let text = array.as_string_view().value(row);
+                if is_json(text) {
+                    out.extend_from_slice(text.as_bytes());
+                } else {
+                    write_text(out, text);
+                }
+            }
             Kind::Bytes => write_quoted(out, encode_base64(array.as_binary_view().value(row))),
             Kind::Date => write_quoted(out, date(array.as_primitive::<Date32Type>().value(row))?),
             Kind::Timestamp => {

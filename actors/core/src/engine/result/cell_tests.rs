@@ -55,6 +55,13 @@ fn text_is_escaped_bytes_are_base64_and_json_is_embedded() {
 }
 
 #[test]
+fn text_that_only_claims_to_be_json_is_not_embedded() {
+    let array: ArrayRef = Arc::new(StringArray::from(vec!["{", "", "\"", "1 2", "{\"a\":1}"]));
+    let written = json_as(&ColumnType::Json.to_field("c", true), &array);
+    assert_eq!(written, "\"{\" \"\" \"\\\"\" \"1 2\" {\"a\":1}");
+}
+
+#[test]
 fn nested_values_are_json() {
     let lists = ListArray::from_iter_primitive::<Int32, _, _>(vec![Some(vec![Some(1), None]), None]);
     assert_eq!(json(lists), "[1,null] null");
