@@ -135,9 +135,9 @@ fn with_one_type(inputs: Vec<Arc<LogicalPlan>>) -> Result<(Vec<Arc<LogicalPlan>>
         return Ok((inputs, false));
     }
     let inputs = inputs.into_iter().map(|input| {
-        let column = |(is_mixed, (qualifier, field)): (&bool, (Option<&TableReference>, &Arc<Field>))| {
+        let column = |(as_text, (qualifier, field)): (&bool, (Option<&TableReference>, &Arc<Field>))| {
             let column = Expr::Column(Column::from((qualifier, field)));
-            match is_mixed && column_type_of_field(field).is_some_and(is_marked) {
+            match *as_text && column_type_of_field(field).is_some_and(is_marked) {
                 true => {
                     CheckedCast::call(column, ColumnType::Text, false).alias_qualified(qualifier.cloned(), field.name())
                 }

@@ -11,7 +11,7 @@ use datafusion::arrow::array::{Array, StringViewBuilder};
 use datafusion::arrow::compute::{CastOptions, can_cast_types};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::format::DEFAULT_CAST_OPTIONS;
-use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err, internal_err, not_impl_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -78,7 +78,7 @@ impl ScalarUDFImpl for CheckedCast {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let [from] = args.arg_fields else { return internal_err!("{} takes one argument", self.name()) };
         if !can_cast_types(from.data_type(), &DataType::Utf8View) {
-            return plan_err!("{} cannot be cast to {}", from.data_type(), self.to);
+            return not_impl_err!("{} cannot be cast to {}", from.data_type(), self.to);
         }
         Ok(Arc::new(self.to.to_field(self.name(), self.is_try || from.is_nullable())))
     }
