@@ -46,7 +46,7 @@ pub(crate) use rewrite::{KEY_COLUMN, expose_system_columns, name_outputs};
 pub(crate) use rows::result_of;
 pub(crate) use runtime::{Runtime, now_micros};
 pub(crate) use scan::{RowDecoder, ScanColumn, Tombstones};
-pub(crate) use scope::{Caller, Limits, Scope};
+pub(crate) use scope::{Caller, Limits, Scope, is_heavy};
 pub(crate) use sessions::{SessionCache, SessionRow};
 pub(crate) use show::{StoredTable, is_virtual, job_row};
 pub(crate) use store::Store;

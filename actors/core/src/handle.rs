@@ -184,6 +184,12 @@ impl Engine {
         self.runtime.catalog().identify(claimed)
     }
 
+    /// Grows with every change of `system.users`: then [`identify`](Self::identify) may say something else.
+    #[must_use]
+    pub fn users_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.runtime.users_changes()
+    }
+
     /// Runs the request's statements in order, up to the first that fails.
     ///
     /// # Cancel safety

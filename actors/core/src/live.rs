@@ -9,11 +9,12 @@ mod snapshot;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kalamdb_commons::{Error, Result};
+use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_live::{LiveCaller, LiveQuery, LiveSnapshot, LiveSource, TableState};
 use kalamdb_store::PartitionReader;
 use kalamdb_wire::SubscribeRequest;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{Runtime, now_micros};
@@ -46,14 +47,28 @@ impl EngineSource {
     }
 
     /// Runs work on a thread with the stack that parsing and planning take, when it is its turn. It ends with whoever waits
-    /// for it: a client that comes and goes leaves none behind.
+    /// for it: a client that comes and goes leaves none behind. What may take long to plan, which is not called off, has a
+    /// thread of its own, as statements of that kind have.
     async fn on_statement_thread<T: Send + 'static>(
         &self,
         turns: &Semaphore,
+        asked: &compile::Asked,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let _turn = turns.acquire().await.map_err(Error::internal)?;
-        AbortOnDropHandle::new(self.runtime.statements().spawn(work)).await.map_err(Error::internal)?
+        let (runtime, asked, threads) = (Arc::clone(&self.runtime), asked.clone(), self.runtime.statements().clone());
+        let begun = threads.clone().spawn(async move {
+            if !asked.is_heavy(&runtime)? {
+                return work.await;
+            }
+            let permit = Arc::clone(runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
+            let apart = threads.clone().spawn_blocking(move || {
+                let _permit = permit;
+                threads.block_on(work)
+            });
+            apart.await.map_err(Error::internal)?
+        });
+        AbortOnDropHandle::new(begun).await.map_err(Error::internal)?
     }
 }
 
@@ -68,9 +83,12 @@ impl LiveSource for EngineSource {
             }
         }
         let (runtime, again) = (Arc::clone(&self.runtime), asked.clone());
-        let compiled: Arc<Compiled> = self
-            .on_statement_thread(&self.compiling, async move { compile::compile(&runtime, &again).await.map(Arc::new) })
-            .await?;
+        let work = async move { compile::compile(&runtime, &again).await.map(Arc::new) };
+        let limit = self.runtime.settings().server.request_timeout;
+        let compiled: Arc<Compiled> =
+            timeout(limit, self.on_statement_thread(&self.compiling, &asked, work)).await.map_err(|_| {
+                Error::new(ErrorCode::Timeout, "the query was not compiled within server.request_timeout")
+            })??;
         self.compiled.put(&asked, &compiled);
         compile::query_of(&self.runtime, &asked, &compiled).await?.ok_or_else(compile::changed_meanwhile)
     }
@@ -84,8 +102,9 @@ impl LiveSource for EngineSource {
     ) -> Result<LiveSnapshot> {
         let asked = compile::Asked::new(caller, request)?;
         let (runtime, query) = (Arc::clone(&self.runtime), query.clone());
-        let work = async move { snapshot::last_rows(&runtime, &asked, &query, count).await };
-        self.on_statement_thread(&self.reading, work).await
+        let again = asked.clone();
+        let work = async move { snapshot::last_rows(&runtime, &again, &query, count).await };
+        self.on_statement_thread(&self.reading, &asked, work).await
     }
 
     fn reader(&self, query: &LiveQuery) -> Arc<dyn PartitionReader> {

@@ -24,6 +24,7 @@ use kalamdb_core::{HeaderUser, LiveCaller, LiveConnection, LiveEnd, LiveOutbox};
 use kalamdb_wire::ServerFrame;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +90,10 @@ impl Gate for Door {
 
     fn identify(&self, claimed: Identity) -> Result<Identity> {
         self.engine.identify(claimed)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.engine.users_changes()
     }
 }
 

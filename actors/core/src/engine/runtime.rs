@@ -49,6 +49,8 @@ pub(crate) struct Runtime {
     catalog: ArcSwap<CatalogSnapshot>,
     /// Odd while the stored catalog and the snapshot may differ, the store included.
     catalog_epoch: watch::Sender<u64>,
+    /// Grows with every change of `system.users`.
+    users_epoch: watch::Sender<u64>,
     state: SessionState,
     segments: SegmentStores,
     snowflakes: Arc<SnowflakeGenerator>,
@@ -104,6 +106,7 @@ impl Runtime {
             store: ArcSwap::from_pointee(store),
             catalog: ArcSwap::from_pointee(snapshot),
             catalog_epoch: watch::Sender::new(0),
+            users_epoch: watch::Sender::new(0),
             segments,
             snowflakes,
             parsed: ParsedStatements::new(),
@@ -229,6 +232,16 @@ impl Runtime {
         }
         let mut epochs = self.catalog_epoch.subscribe();
         Ok(*epochs.wait_for(settled).await.map_err(Error::internal)?)
+    }
+
+    /// Changes of `system.users`, told once they are in force.
+    pub(crate) fn users_changes(&self) -> watch::Receiver<u64> {
+        self.users_epoch.subscribe()
+    }
+
+    /// For the `CatalogActor` only, after the catalog with the change was swapped in.
+    pub(crate) fn users_changed(&self) {
+        self.users_epoch.send_modify(|epoch| *epoch += 1);
     }
 
     /// To be held from before a change of the catalog is written until it is swapped in. For the

@@ -20,6 +20,11 @@ use crate::HeaderUser;
 const HEAVY_DEPTH: usize = 200;
 const HEAVY_BYTES: usize = 16 << 10;
 
+/// Whether planning a statement may take long.
+pub(crate) fn is_heavy(statement: &ParsedStatement) -> bool {
+    statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES
+}
+
 /// What all statements of a request share.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -171,8 +176,7 @@ impl Scope {
 
     /// A scope with time until `deadline`; `statement` is what it is for.
     pub(crate) fn new(runtime: &Arc<Runtime>, caller: &Caller, statement: &ParsedStatement, deadline: Instant) -> Self {
-        let is_heavy = statement.depth > HEAVY_DEPTH || statement.text.len() > HEAVY_BYTES;
-        Self { is_heavy, ..Self::light(runtime, caller, deadline) }
+        Self { is_heavy: is_heavy(statement), ..Self::light(runtime, caller, deadline) }
     }
 
     /// A scope for what was parsed before, or is small.

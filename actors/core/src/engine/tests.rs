@@ -2,6 +2,7 @@
 
 mod casts;
 mod flushed;
+mod live_heavy;
 mod plans;
 mod plans_random;
 mod ranges;

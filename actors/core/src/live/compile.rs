@@ -35,7 +35,7 @@ use crate::catalog::TableEntry;
 use crate::engine::context::{Action, StatementContext};
 use crate::engine::{
     Caller, Params, Runtime, ScanColumn, Scope, analyzer_rules, columns_of, expose_system_columns, from_datafusion,
-    is_virtual, name_outputs,
+    is_heavy, is_virtual, name_outputs,
 };
 
 /// The name of a row's own number among the columns that are decoded.
@@ -83,6 +83,14 @@ impl Asked {
         let caller = Caller::new(runtime, identity, header_user, self.namespace.clone(), &CancellationToken::new());
         let limit: Duration = runtime.settings().server.request_timeout;
         Scope::light(runtime, &caller, Instant::now() + limit)
+    }
+
+    /// Whether planning it may take long.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub(super) fn is_heavy(&self, runtime: &Runtime) -> Result<bool> {
+        Ok(is_heavy(&self.parse(runtime)?.0))
     }
 
     /// The one query of the text.

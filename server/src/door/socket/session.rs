@@ -1,5 +1,5 @@
-//! What a connection says and is told, from its first frame as somebody known: frames become calls, and every beat asks
-//! anew who that somebody is. Knows no socket.
+//! What a connection says and is told, from its first frame as somebody known: frames become calls, and every beat and
+//! every change of users asks anew who that somebody is. Knows no socket.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use kalamdb_commons::{Error, ErrorCode, Identity, Result};
 use kalamdb_core::LiveConnection;
 use kalamdb_wire::{ClientFrame, ServerFrame, SubscribeRequest};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::End;
@@ -24,6 +25,8 @@ pub(super) trait Gate: Sync {
     fn claim(&self, token: &str) -> Result<TokenClaim>;
     /// The claimed user as it is now.
     fn identify(&self, claimed: Identity) -> Result<Identity>;
+    /// Changes whenever some user is another than before.
+    fn changes(&self) -> watch::Receiver<u64>;
 }
 
 /// Where messages come from.
@@ -149,11 +152,13 @@ impl<'a, L: Live, G: Gate> Session<'a, L, G> {
         if self.beginning == Beginning::Announced {
             Box::pin(self.in_time(Task::Announce)).await?;
         }
+        let mut users = self.gate.changes();
         loop {
             let ends_at = self.ends_at;
             let task = tokio::select! {
                 incoming = messages.next() => Task::Message(incoming),
                 () = self.pulse.beat.notified() => Task::Beat,
+                () = changed(&mut users) => Task::Look,
                 () = passed(ends_at) => return Err(expired()),
                 () = self.live.attend() => continue,
             };
@@ -184,6 +189,7 @@ impl<'a, L: Live, G: Gate> Session<'a, L, G> {
                 self.look_again()?;
                 self.live.heartbeat();
             }
+            Task::Look => self.look_again()?,
             Task::Message(Incoming::Text(text)) => {
                 let is_first = std::mem::take(&mut self.is_fresh);
                 match parse(text).await {
@@ -254,6 +260,8 @@ enum Task {
     /// Tell the client who it is.
     Announce,
     Beat,
+    /// Ask who the user is now.
+    Look,
     Message(Incoming),
 }
 
@@ -272,6 +280,13 @@ impl End {
 
 fn expired() -> End {
     End::Refuse(Error::new(ErrorCode::Unauthorized, "the token has expired"))
+}
+
+/// Waits for a change; for ever, where none can come any more.
+async fn changed(users: &mut watch::Receiver<u64>) {
+    if users.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn passed(at: Option<Instant>) {

@@ -1,4 +1,5 @@
-//! Rows of `system.users`: written, swapped in, and in force from the next request on (ID-1).
+//! Rows of `system.users`: written, swapped in, and in force from the next request on (ID-1), for live
+//! connections at once.
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ impl CatalogState {
         let mut batch = Batch::new();
         records::delete_user(&mut batch, user);
         self.publish_new(batch, snapshot).await?;
+        self.runtime.users_changed();
         Ok(format!(
             "user '{user}' dropped: that removes only what the server added to the claim (role, username, metadata, \
              disabled); a token for '{user}' is good as before, with the role it claims, and the user's rows stay"
@@ -70,7 +72,9 @@ impl CatalogState {
         let mut batch = Batch::new();
         records::put_user(&mut batch, &row);
         snapshot.users.insert(row.user_id.clone(), Arc::new(row));
-        self.publish_new(batch, snapshot).await
+        self.publish_new(batch, snapshot).await?;
+        self.runtime.users_changed();
+        Ok(())
     }
 
     /// What whoever disables the user of this machine's own programs should know.

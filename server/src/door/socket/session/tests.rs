@@ -14,6 +14,7 @@ use super::*;
 #[derive(Default)]
 struct Tokens {
     refused: Mutex<Option<&'static str>>,
+    changes: watch::Sender<u64>,
 }
 
 impl Gate for Tokens {
@@ -32,6 +33,10 @@ impl Gate for Tokens {
             Some(user) if claimed.user_id.as_str() == user => Err(Error::new(ErrorCode::Unauthorized, "is disabled")),
             _ => Ok(claimed),
         }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 
@@ -285,6 +290,25 @@ async fn a_user_who_is_shut_out_is_noticed_at_the_next_subscription_and_beat() {
     setup.pulse.beat.notify_one();
     let (_, end) = setup.play([authenticate("ann"), authenticate("bad")]).await;
     refuses(&end, ErrorCode::Unauthorized, "no good");
+}
+
+#[tokio::test]
+async fn a_user_who_is_shut_out_is_noticed_when_users_change() {
+    let setup = Setup::of_token("ann");
+    let shut_out = async {
+        // Nobody listens before the session runs.
+        while setup.gate.changes.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Another user's change is none of this one's.
+        setup.gate.changes.send_modify(|epoch| *epoch += 1);
+        tokio::task::yield_now().await;
+        *setup.gate.refused.lock().expect("no panic") = Some("ann");
+        setup.gate.changes.send_modify(|epoch| *epoch += 1);
+    };
+    let ((done, end), ()) = tokio::join!(setup.play([]), shut_out);
+    assert!(done.is_empty(), "{done:?}");
+    refuses(&end, ErrorCode::Unauthorized, "disabled");
 }
 
 #[tokio::test]
