@@ -172,6 +172,7 @@ files!(
     names,
     nulls,
     on_conflict,
+    overflow,
     primary_keys,
     returning,
     set_operations,

@@ -1,5 +1,6 @@
 //! What happens inside a statement: planning, reading, writing, results.
 
+mod aggregates;
 mod analyzer;
 mod casts;
 pub(crate) mod context;
@@ -50,4 +51,4 @@ pub(crate) use scope::{Caller, Limits, Scope, is_heavy};
 pub(crate) use sessions::{SessionCache, SessionRow};
 pub(crate) use show::{StoredTable, is_virtual, job_row};
 pub(crate) use store::Store;
-pub(crate) use values::array_to_values;
+pub(crate) use values::stored_values;

@@ -9,5 +9,5 @@ mod numbers;
 mod text;
 
 pub use json::json_to_value;
-pub use numbers::format_decimal;
+pub use numbers::{format_decimal, is_in_range};
 pub use text::{decode_base64, decode_hex, encode_base64, is_json, number_to_value, text_to_value};

@@ -22,7 +22,8 @@ mod value;
 mod words;
 
 pub use convert::{
-    decode_base64, decode_hex, encode_base64, format_decimal, is_json, json_to_value, number_to_value, text_to_value,
+    decode_base64, decode_hex, encode_base64, format_decimal, is_in_range, is_json, json_to_value, number_to_value,
+    text_to_value,
 };
 pub use definition::{
     Access, ColumnDefault, ColumnDefinition, DefaultFunction, NamespaceDefinition, StorageOptions, TableDefinition,

@@ -43,7 +43,7 @@ pub enum Statement {
     },
     /// `DROP NAMESPACE [IF EXISTS] n [CASCADE]`
     DropNamespace {
-        /// Never a reserved one.
+        /// Never a reserved one, nor `default`.
         name: NamespaceId,
         /// Whether a missing namespace is fine.
         if_exists: bool,

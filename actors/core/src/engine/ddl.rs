@@ -13,6 +13,7 @@ use kalamdb_sql::{
 };
 use kalamdb_store::codec::catalog::StorageRecord;
 
+use super::aggregates::functions_over_rows;
 use super::context::{StatementContext, forbidden};
 use super::dml::evaluate_constant;
 use super::storages::AlteredStorage;
@@ -144,6 +145,13 @@ async fn column(
         None => None,
         Some(DefaultSpec::Known(default)) => Some(default.clone()),
         Some(DefaultSpec::Expr(expr)) => {
+            if !functions_over_rows(context.runtime.state(), expr).is_empty() {
+                let message = format!(
+                    "DEFAULT of column '{}' is not constant: it has an aggregate or a window function",
+                    spec.name
+                );
+                return Err(Error::new(ErrorCode::Unsupported, message));
+            }
             let value = evaluate_constant(context, expr, spec.column_type, spec.name.as_str()).await?;
             Some(ColumnDefault::Constant(value))
         }

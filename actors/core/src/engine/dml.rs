@@ -181,6 +181,7 @@ pub(crate) async fn run(
 ) -> Result<StatementResult> {
     let now = now_micros();
     let runtime = &scope.runtime;
+    Returning::check(runtime, dml)?;
     for attempt in 0..MOST_TRIES {
         let mut context = dml.begin(scope, now, attempt).await?;
         // Of the store that was read: one that failed meanwhile refuses, whatever has taken its place.

@@ -1,6 +1,7 @@
 //! Between SQL literals, Arrow, and stored values: one place for every table kind (FR-046).
 
 use datafusion::arrow::array::cast::AsArray;
+use datafusion::arrow::array::types::Float64Type;
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::DataType;
@@ -8,7 +9,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::common::ScalarValue;
 use kalamdb_commons::{Error, ErrorCode, Result};
-use kalamdb_sql::{ColumnType, Value, ast, decode_hex};
+use kalamdb_sql::{ColumnType, Value, ast, decode_hex, is_in_range};
 
 pub(crate) use kalamdb_sql::{number_to_value, text_to_value};
 
@@ -78,8 +79,31 @@ fn is_assignable(from: &DataType, to: ColumnType) -> bool {
         }
 }
 
-/// A computed column as values of a table column.
+/// A computed column as values to be written into a table column. Kernels give results beyond the ranges of
+/// DATE, TIMESTAMP, DECIMAL and FLOAT without an error; none of them may be stored.
 pub(crate) fn array_to_values(array: &ArrayRef, column_type: ColumnType, column: &str) -> Result<Vec<Value>> {
+    let values = stored_values(array, column_type, column)?;
+    let is_infinite = |value: &Value| matches!(value, Value::Float(number) if number.is_infinite());
+    let overflows = values.iter().any(|value| !is_in_range(value, column_type))
+        || values.iter().any(is_infinite) && narrowing_overflows(array, &values)?;
+    if overflows {
+        let message = format!("column '{column}' is {column_type}: overflow, a value lies outside its range");
+        return Err(Error::new(ErrorCode::EvaluationError, message));
+    }
+    Ok(values)
+}
+
+/// Whether a finite number became infinite when it was made a FLOAT. Infinity itself is a FLOAT.
+fn narrowing_overflows(array: &ArrayRef, values: &[Value]) -> Result<bool> {
+    let wide = cast_with_options(array, &DataType::Float64, &CastOptions::default()).map_err(Error::internal)?;
+    let wide = wide.as_primitive::<Float64Type>();
+    Ok(values.iter().zip(wide.iter()).any(|(value, wide)| {
+        matches!(value, Value::Float(number) if number.is_infinite()) && wide.is_some_and(f64::is_finite)
+    }))
+}
+
+/// A column that was read as values of a table column.
+pub(crate) fn stored_values(array: &ArrayRef, column_type: ColumnType, column: &str) -> Result<Vec<Value>> {
     if !is_assignable(array.data_type(), column_type) {
         return Err(Error::new(
             ErrorCode::TypeMismatch,

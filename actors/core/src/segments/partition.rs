@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::{KnownRanges, SegmentStores};
 use crate::catalog::TableEntry;
-use crate::engine::array_to_values;
+use crate::engine::stored_values;
 
 /// Entries of a manifest that are read one by one; for more it is read as a whole.
 const MOST_GOT: usize = 8;
@@ -210,7 +210,7 @@ fn rows_of(
 ) -> Result<Vec<FoundRow>> {
     let mut columns = Vec::with_capacity(schema.columns.len());
     for (column, array) in schema.columns.iter().zip(batch.columns()) {
-        columns.push(array_to_values(array, column.column_type, column.name.as_str())?.into_iter());
+        columns.push(stored_values(array, column.column_type, column.name.as_str())?.into_iter());
     }
     let system = |at: usize| {
         batch.columns().get(schema.columns.len() + at).ok_or_else(|| Error::internal("a batch without system columns"))

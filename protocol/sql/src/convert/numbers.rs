@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 
+use crate::{ColumnType, Value};
+
 /// 0001-01-01 to 9999-12-31, the years a TIMESTAMP covers.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
@@ -47,6 +49,23 @@ pub(super) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Option<i128
         return None;
     }
     Some(if negative { -unscaled } else { unscaled })
+}
+
+/// Whether a value lies within the range of its type. What is read from text does; what is computed may not.
+#[must_use]
+pub fn is_in_range(value: &Value, column_type: ColumnType) -> bool {
+    match (value, column_type) {
+        (Value::Date(days), _) => is_in_years(NaiveDate::from_epoch_days(*days)),
+        (Value::Timestamp(micros), _) => is_in_years(DateTime::from_timestamp_micros(*micros)),
+        (Value::Decimal(number), ColumnType::Decimal { precision, .. }) => {
+            10_u128.checked_pow(u32::from(precision)).is_some_and(|beyond| number.unsigned_abs() < beyond)
+        }
+        _ => true,
+    }
+}
+
+fn is_in_years(time: Option<impl Datelike>) -> bool {
+    time.is_some_and(|time| YEARS.contains(&time.year()))
 }
 
 /// Writes an unscaled decimal with its point.
@@ -138,6 +157,33 @@ mod tests {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
         assert_eq!(parse_date("2025-1-1"), None);
+    }
+
+    #[test]
+    fn ranges_end_where_text_is_no_longer_read() {
+        let whole = |number| Value::Decimal(number);
+        let number = |precision| ColumnType::Decimal { precision, scale: 0 };
+        for (inside, outside, column_type) in [
+            (Value::Date(-719_162), Value::Date(-719_163), ColumnType::Date),
+            (Value::Date(2_932_896), Value::Date(2_932_897), ColumnType::Date),
+            (
+                Value::Timestamp(-62_135_596_800_000_000),
+                Value::Timestamp(-62_135_596_800_000_001),
+                ColumnType::Timestamp,
+            ),
+            (
+                Value::Timestamp(253_402_300_799_999_999),
+                Value::Timestamp(253_402_300_800_000_000),
+                ColumnType::Timestamp,
+            ),
+            (whole(-999), whole(-1000), number(3)),
+            (whole(10_i128.pow(38) - 1), whole(10_i128.pow(38)), number(38)),
+            (Value::Null, Value::Timestamp(i64::MAX), ColumnType::Timestamp),
+            (Value::Null, whole(i128::MIN), number(38)),
+        ] {
+            assert!(is_in_range(&inside, column_type), "{inside:?}");
+            assert!(!is_in_range(&outside, column_type), "{outside:?}");
+        }
     }
 
     /// A leap second at the very end was in the year 10000 once it was an instant.

@@ -95,15 +95,31 @@ pub(super) fn namespace(input: &mut Input<'_>) -> Result<NamespaceId> {
     namespace_of(&input.expect_ident("a namespace name")?)
 }
 
-/// A namespace that a statement means to make or drop.
+/// A namespace that a statement means to make.
 pub(super) fn own_namespace(input: &mut Input<'_>) -> Result<NamespaceId> {
+    changed_namespace(input, |name| name.is_reserved().then(|| format!("namespace '{name}' is reserved")))
+}
+
+/// A namespace that a statement means to drop. `default` stays: requests that name none are about it.
+pub(super) fn dropped_namespace(input: &mut Input<'_>) -> Result<NamespaceId> {
+    changed_namespace(input, |name| {
+        if name.as_str() == NamespaceId::DEFAULT {
+            return Some(format!("namespace '{name}' is where requests without a namespace look: it is not dropped"));
+        }
+        name.is_reserved().then(|| format!("namespace '{name}' is reserved"))
+    })
+}
+
+fn changed_namespace(
+    input: &mut Input<'_>,
+    refusal: impl FnOnce(&NamespaceId) -> Option<String>,
+) -> Result<NamespaceId> {
     let ident = input.expect_ident("a namespace name")?;
     let name = namespace_of(&ident)?;
-    if name.is_reserved() {
-        let error = Error::new(ErrorCode::InvalidName, format!("namespace '{name}' is reserved"));
-        return Err(at(error, ident.span));
+    match refusal(&name) {
+        Some(message) => Err(at(Error::new(ErrorCode::InvalidName, message), ident.span)),
+        None => Ok(name),
     }
-    Ok(name)
 }
 
 /// A column that a table is to have.

@@ -26,7 +26,8 @@ pub(super) fn table_options(
         table_type = Some(named);
     }
     let Some(table_type) = table_type else {
-        let message = "a table has a type: CREATE USER TABLE, CREATE SHARED TABLE, or WITH (type = 'user' | 'shared')";
+        let message = "a table has a type: CREATE USER TABLE, CREATE SHARED TABLE, CREATE STREAM TABLE, or \
+                       WITH (type = 'user' | 'shared' | 'stream')";
         return Err(input.at_start(Error::new(ErrorCode::InvalidOption, message)));
     };
     let mut options = TableOptions::default();

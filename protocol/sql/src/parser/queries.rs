@@ -1,7 +1,9 @@
 //! Queries: sqlparser's, less what changes data or means nothing here.
 
+use std::ops::ControlFlow;
+
 use kalamdb_commons::{Error, ErrorCode, Result};
-use sqlparser::ast::{Query, SelectItem, SetExpr};
+use sqlparser::ast::{Query, SelectItem, SetExpr, TableFactor, Visit, Visitor};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -11,15 +13,25 @@ use crate::Statement;
 
 /// `SELECT`, `WITH … SELECT`, `VALUES`, in brackets or not.
 pub(super) fn query(input: &mut Input<'_>) -> Result<Statement> {
-    refuse_clauses(input, false)?;
+    let sampled = refuse_clauses(input, false)?;
     let query = input.parse(|parser| parser.parse_query())?;
+    refuse_samples(input, sampled, &query)?;
     check(input, &query)?;
     Ok(Statement::Query(query))
 }
 
-/// Refuses what the engine would take and the contract does not have, at any depth.
-pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<()> {
+/// Whether a statement has a word that begins a sample of a table; a name may be such a word too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SampleWord {
+    Absent,
+    Present,
+}
+
+/// Refuses what the engine would take and the contract does not have, at any depth. Samples can be told from
+/// names only once the statement is parsed: [`refuse_samples`].
+pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<SampleWord> {
     let begin = input.index();
+    let mut sampled = SampleWord::Absent;
     let keyword_at = |index: usize| match input.token(index) {
         Some(Token::Word(word)) => word.keyword,
         _ => Keyword::NoKeyword,
@@ -43,12 +55,39 @@ pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<()> {
                 "row locks (FOR UPDATE, FOR SHARE)"
             }
             (Keyword::OPERATOR, _) if input.token(index + 1) == Some(&Token::LParen) => "OPERATOR()",
+            (Keyword::TABLESAMPLE | Keyword::SAMPLE, _) => {
+                sampled = SampleWord::Present;
+                continue;
+            }
             _ => continue,
         };
         let position = input.position_of(index);
         return Err(refused::never(input, what).at(position.line, position.column));
     }
+    Ok(sampled)
+}
+
+/// Refuses samples of tables: the engine would leave them out without a word.
+pub(super) fn refuse_samples(input: &Input<'_>, sampled: SampleWord, parsed: &impl Visit) -> Result<()> {
+    if sampled == SampleWord::Present && parsed.visit(&mut SampleFinder).is_break() {
+        return Err(refused::never(input, "TABLESAMPLE"));
+    }
     Ok(())
+}
+
+struct SampleFinder;
+
+impl Visitor for SampleFinder {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// Refuses what is a query to sqlparser only.

@@ -40,7 +40,7 @@ pub(super) fn drop(input: &mut Input<'_>) -> Result<Statement> {
     input.expect_word("DROP")?;
     if input.take_word("NAMESPACE") {
         let if_exists = input.take_words(&["IF", "EXISTS"]);
-        let name = names::own_namespace(input)?;
+        let name = names::dropped_namespace(input)?;
         return Ok(Statement::DropNamespace { name, if_exists, cascade: input.take_word("CASCADE") });
     }
     match take_table(input) {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::TableSource;
-use kalamdb_commons::{Result, Seq, SystemColumn};
+use kalamdb_commons::{Error, ErrorCode, Result, Seq, SystemColumn};
 use kalamdb_sql::{ColumnType, Row, Value, ast};
 use kalamdb_wire::StatementResult;
 
+use super::super::aggregates::{OverRows, functions_over_rows};
 use super::super::query;
 use super::super::rewrite::ExposedColumns;
 use super::super::rows::{RowColumn, table_of};
+use super::super::runtime::Runtime;
 use super::super::template::{quoted, select};
 use super::{Dml, Target};
 
@@ -80,6 +82,16 @@ pub(super) struct Returning<'a> {
 impl<'a> Returning<'a> {
     pub(super) fn new(target: &'a Target<'a>, names: Option<&'a [String]>) -> Self {
         Self { target, names }
+    }
+
+    /// Refuses aggregates: the clause is about each changed row by itself.
+    pub(super) fn check(runtime: &Runtime, dml: Dml<'_>) -> Result<()> {
+        let Some(items) = dml.returning() else { return Ok(()) };
+        let mut found = items.iter().flat_map(|item| functions_over_rows(runtime.state(), item));
+        if found.any(|function| function == OverRows::Aggregate) {
+            return Err(Error::new(ErrorCode::InvalidSql, "aggregate functions do not stand in RETURNING"));
+        }
+        Ok(())
     }
 
     /// Whether it shows what only the commit decides.

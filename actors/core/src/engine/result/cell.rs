@@ -292,13 +292,13 @@ fn write_float<T: Copy + Into<f64> + serde::Serialize>(out: &mut Vec<u8>, number
 
 /// A moment as results show it.
 pub(crate) fn timestamp(micros: i64) -> Result<String> {
-    let time = DateTime::from_timestamp_micros(micros).filter(|time| (0..=9999).contains(&time.year()));
+    let time = DateTime::from_timestamp_micros(micros).filter(|time| (1..=9999).contains(&time.year()));
     let time = time.ok_or_else(|| out_of_range("TIMESTAMP"))?;
     Ok(time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
 
 fn date(days: i32) -> Result<String> {
-    let date = NaiveDate::from_epoch_days(days).filter(|date| (0..=9999).contains(&date.year()));
+    let date = NaiveDate::from_epoch_days(days).filter(|date| (1..=9999).contains(&date.year()));
     Ok(date.ok_or_else(|| out_of_range("DATE"))?.to_string())
 }
 

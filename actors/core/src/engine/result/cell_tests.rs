@@ -74,4 +74,7 @@ fn nested_values_are_json() {
 fn times_beyond_the_years_are_errors() {
     assert!(timestamp(i64::MAX).is_err());
     assert!(date(i32::MAX).is_err());
+    // The year 0000.
+    assert!(timestamp(-62_135_596_800_000_001).is_err());
+    assert!(date(-719_163).is_err());
 }

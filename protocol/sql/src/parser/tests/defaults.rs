@@ -32,6 +32,7 @@ fn defaults_are_folded_where_they_fit() {
         ("TEXT DEFAULT current_user", DefaultFunction::CurrentUser),
         ("BIGINT DEFAULT (SNOWFLAKE_ID())", DefaultFunction::SnowflakeId),
         ("UUID DEFAULT uuid_v7()", DefaultFunction::UuidV7),
+        ("TEXT DEFAULT UUID_V7()", DefaultFunction::UuidV7),
         ("TEXT DEFAULT Ulid()", DefaultFunction::Ulid),
     ] {
         assert_eq!(known(column), ColumnDefault::Function(function), "{column}");
@@ -58,6 +59,7 @@ fn defaults_that_do_not_fit_or_vary_are_refused() {
         ("JSON DEFAULT '{broken'", ErrorCode::TypeMismatch),
         ("TEXT DEFAULT NOW()", ErrorCode::TypeMismatch),
         ("INT DEFAULT SNOWFLAKE_ID()", ErrorCode::TypeMismatch),
+        ("JSON DEFAULT UUID_V7()", ErrorCode::TypeMismatch),
         ("DOUBLE DEFAULT 1e999", ErrorCode::TypeMismatch),
         ("INT DEFAULT other", ErrorCode::InvalidSql),
         ("INT DEFAULT t.other + 1", ErrorCode::InvalidSql),

@@ -21,6 +21,7 @@ fn namespaces() {
         "CREATE NAMESPACE User",
         "CREATE NAMESPACE \"information_schema\"",
         "DROP NAMESPACE system",
+        "DROP NAMESPACE Default",
         "CREATE NAMESPACE \"1st\"",
         "CREATE NAMESPACE größe",
         "CREATE NAMESPACE \"\"",
