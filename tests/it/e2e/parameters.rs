@@ -205,6 +205,98 @@ async fn without_a_column_the_json_type_decides() {
 }
 
 #[tokio::test]
+async fn null_fits_where_no_type_is_known() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    let insert = "INSERT INTO t (id, si, i, f, d, de, tx, bo, ts, da, uu, by, js) VALUES (1, 1, 2, 1.5, 2.5, 3.25, 'x', \
+                  true, '2026-01-01', '2026-01-02', '67e55044-10b1-426f-9247-bb680e5fe0c8', X'01', '[1]')";
+    ann.sql(insert).await.ok();
+    let before = ann.sql("SELECT * FROM t").await.success().values();
+    for column in ["si", "i", "f", "d", "de", "tx", "bo", "ts", "da", "uu", "by", "js"] {
+        let sql = format!("UPDATE t SET {column} = coalesce($1, {column}) WHERE id = 1");
+        assert_eq!(ann.sql_params(&sql, json!([null])).await.success().row_count(), 1, "{sql}");
+        let sql = format!("SELECT count(*) FROM t WHERE {column} = coalesce($1, {column})");
+        assert_eq!(ann.sql_params(&sql, json!([null])).await.success().number(), 1, "{sql}");
+    }
+    assert_eq!(ann.sql("SELECT * FROM t").await.success().values(), before);
+    for sql in [
+        "SELECT id FROM t WHERE $1",
+        "SELECT id FROM t WHERE NOT $1",
+        "SELECT id FROM t WHERE $1 IS TRUE",
+        "SELECT count(*) FROM t HAVING $1",
+        "SELECT a.id FROM t AS a JOIN t AS b ON $1",
+    ] {
+        assert!(ann.sql_params(sql, json!([null])).await.success().rows().is_empty(), "{sql}");
+    }
+    for value in ["$1", "-$1", "$1 + $1", "abs($1)", "sqrt($1)", "round($1)", "substr($1, 1)"] {
+        let sql = format!("SELECT {value} AS v");
+        assert_eq!(ann.sql_params(&sql, json!([null])).await.success().scalar(), Value::Null, "{sql}");
+    }
+    let case = "UPDATE t SET i = CASE WHEN id = 1 THEN $1 ELSE i END RETURNING i";
+    assert_eq!(ann.sql_params(case, json!([null])).await.success().scalar(), Value::Null);
+}
+
+#[tokio::test]
+async fn text_beside_a_column_that_is_none_is_meant_for_it() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    ann.sql("INSERT INTO t (id) VALUES (1)").await.ok();
+    for (column, given, expected) in [
+        ("ts", "2026-02-01T00:00:00Z", "2026-02-01T00:00:00.000000Z"),
+        ("da", "2026-02-01", "2026-02-01"),
+        ("by", "aGk=", "aGk="),
+        ("de", "2.5", "2.50"),
+    ] {
+        for value in [format!("coalesce($1, {column})"), format!("CASE WHEN id = 1 THEN $1 ELSE {column} END")] {
+            let sql = format!("UPDATE t SET {column} = {value} RETURNING {column}");
+            assert_eq!(ann.sql_params(&sql, json!([given])).await.success().scalar(), json!(expected), "{sql}");
+        }
+    }
+    let wrong = ann.sql_params("SELECT coalesce($1, ts) FROM t", json!(["yesterday"])).await;
+    assert!(wrong.fails(400, "PARAM_TYPE_MISMATCH").contains("TIMESTAMP"), "{}", wrong.text);
+    let wrong = ann.sql_params("SELECT id FROM t WHERE ts > $1 + INTERVAL '17 days'", json!([5])).await;
+    assert!(wrong.fails(400, "PARAM_TYPE_MISMATCH").contains("expected INTERVAL,"), "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn an_expression_with_parameters_is_one_wherever_it_is_repeated() {
+    let server = with_types().await;
+    let ann = server.user("ann");
+    ann.sql("INSERT INTO t (id, i, tx, ts) VALUES (1, 1, 'a', '2026-01-05'), (2, 1, 'b', '2026-01-06'), (3, 2, 'a', '2026-01-07')")
+        .await
+        .ok();
+    for (sql, params, expected) in [
+        (
+            "SELECT date_trunc($1, ts) AS m, count(*) FROM t GROUP BY date_trunc($1, ts)",
+            json!(["month"]),
+            json!([["2026-01-01T00:00:00.000000Z", 3]]),
+        ),
+        (
+            "SELECT i + $1, count(*) FROM t GROUP BY i + $1 HAVING i + $1 > $2 ORDER BY i + $1 DESC",
+            json!([10, 0]),
+            json!([[12, 1], [11, 2]]),
+        ),
+        ("SELECT id % $1, count(*) FROM t GROUP BY 1 ORDER BY id % $1", json!([2]), json!([[0, 1], [1, 2]])),
+        ("SELECT DISTINCT i + $1 FROM t ORDER BY i + $1 DESC", json!([1]), json!([[3], [2]])),
+        (
+            "SELECT CASE WHEN id > $1 THEN $2 ELSE 'low' END AS k, count(*) FROM t \
+             GROUP BY CASE WHEN id > $1 THEN $2 ELSE 'low' END ORDER BY k",
+            json!([1, "high"]),
+            json!([["high", 2], ["low", 1]]),
+        ),
+    ] {
+        // Twice: the second finds the plan of the first.
+        for _ in 0..2 {
+            let answer = ann.sql_params(sql, params.clone()).await.success();
+            assert_eq!(json!(answer.values()), expected, "{sql}");
+        }
+    }
+    let message = ann.sql_params("SELECT i + $2, tx || $1 FROM t GROUP BY tx || $1", json!(["x", 1])).await;
+    let message = message.fails(400, "INVALID_SQL");
+    assert!(message.contains("|| $1"), "{message:?} does not name the caller's parameter");
+}
+
+#[tokio::test]
 async fn text_never_becomes_sql() {
     let server = with_types().await;
     let ann = server.user("ann");

@@ -77,6 +77,12 @@ fn not_implemented(message: &str) -> Error {
     if misplaced("AggregateFunction") {
         return Error::new(ErrorCode::InvalidSql, "aggregate functions do not stand in WHERE or in a join's condition");
     }
+    if misplaced("Exists") || misplaced("InSubquery") {
+        return Error::new(
+            ErrorCode::Unsupported,
+            "IN (SELECT …), and EXISTS that names columns of the query around it, are supported in WHERE and HAVING only",
+        );
+    }
     Error::new(ErrorCode::Unsupported, plain(message))
 }
 

@@ -1,16 +1,19 @@
 //! Parameters: what type each occurrence expects (CONTRACT 4.6); [`json_to_value`] makes JSON into it.
 //!
 //! Every occurrence of `$n` is renumbered to one of its own before planning, so that a repeated parameter is
-//! converted for each of its places. DataFusion infers the types it can; the rest is that of the JSON value.
+//! converted for each of its places. DataFusion infers the types it can; the rest is that of the JSON value, and a NULL there
+//! is the word NULL.
 
-use std::collections::HashMap;
-use std::ops::ControlFlow;
+mod inference;
+mod places;
+mod repeated;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_sql::{ColumnType, Value, ast, json_to_value};
 use serde_json::Value as Json;
@@ -19,7 +22,11 @@ use super::context::StatementContext;
 use super::errors::from_datafusion;
 use super::planning::{param_field, plan_query};
 use super::plans::Compiling;
+use super::result::column_type_of_field;
 use super::values::value_to_scalar;
+use inference::{inferred_types, output_types, sibling_types};
+use places::{LimitBinder, Renumberer, put_nulls};
+use repeated::mark_repeated;
 
 /// A statement's parameters.
 #[derive(Debug, Clone)]
@@ -97,26 +104,45 @@ impl Params {
         // What a count is meant for is known, as is what a bare output is.
         let mut meant: HashMap<usize, ColumnType> = HashMap::new();
         // What cannot be inferred is what its JSON says; a first plan tells which.
+        let mut siblings: HashMap<usize, ColumnType> = HashMap::new();
         let inferred = match plan_query(context, query.clone(), vec![None; occurrences.len()], compiling) {
             Ok(plan) => {
                 let outputs: Vec<_> = outputs.iter().copied().map(Some).collect();
                 output_types(&plan, &outputs, &mut meant);
+                siblings = sibling_types(&plan)?;
                 inferred_types(&plan, occurrences.len())?
             }
             Err(_) => vec![None; occurrences.len()],
         };
-        for (at, (occurrence, inferred)) in occurrences.iter_mut().zip(inferred).enumerate() {
+        let mut nulls = BTreeSet::new();
+        for (place, (occurrence, inferred)) in (1..).zip(occurrences.iter_mut().zip(inferred)) {
+            let json = self.json(occurrence.number);
             let known = if occurrence.is_limit {
                 Some(param_field(ColumnType::BigInt))
             } else {
-                meant.get(&(at + 1)).map(|column_type| param_field(*column_type)).or(inferred)
+                // What no column can have is a guess from what stands beside it, which says nothing of a NULL.
+                let inferred = inferred.filter(|field| !json.is_null() || column_type_of_field(field).is_some());
+                meant.get(&place).map(|column_type| param_field(*column_type)).or(inferred)
             };
             occurrence.is_by_json = known.is_none();
-            let field = known.unwrap_or_else(|| param_field(json_type(self.json(occurrence.number))));
-            occurrence.field = Some(field);
+            occurrence.field = match (known, json) {
+                (Some(known), _) => Some(known),
+                (None, Json::Null) => {
+                    nulls.insert(format!("${place}"));
+                    None
+                }
+                (None, Json::String(_)) => {
+                    Some(param_field(siblings.get(&place).copied().unwrap_or_else(|| json_type(json))))
+                }
+                (None, _) => Some(param_field(json_type(json))),
+            };
         }
+        put_nulls(&mut query, &nulls);
         let types = occurrences.iter().map(|occurrence| occurrence.field.clone()).collect();
-        let plan = plan_query(context, query, types, compiling)?;
+        let plan = plan_query(context, query, types, compiling).map_err(|mut error| {
+            error.message = in_given_numbers(&error.message, &occurrences);
+            error
+        })?;
         // The second plan may have settled types the first could not.
         let settled = inferred_types(&plan, occurrences.len())?;
         for (occurrence, settled) in occurrences.iter_mut().zip(settled) {
@@ -156,7 +182,7 @@ impl Params {
         }
         let field = occurrence.field.as_ref();
         let column_type = match field {
-            Some(field) => super::result::column_type_of_field(field),
+            Some(field) => column_type_of_field(field),
             None => Some(json_type(json)),
         };
         let Some(column_type) = column_type else {
@@ -165,8 +191,8 @@ impl Params {
             return match json {
                 Json::Null => ScalarValue::try_from(data_type).map_err(from_datafusion),
                 Json::String(text) => ScalarValue::try_from_string(text.clone(), data_type)
-                    .map_err(|_| mismatch(number, &data_type.to_string(), json)),
-                _ => Err(mismatch(number, &data_type.to_string(), json)),
+                    .map_err(|_| mismatch(number, &shown_type(data_type), json)),
+                _ => Err(mismatch(number, &shown_type(data_type), json)),
             };
         };
         let value = json_to_value(json, column_type).ok_or_else(|| mismatch(number, &column_type.to_string(), json))?;
@@ -175,14 +201,17 @@ impl Params {
 
     /// LIMIT and OFFSET take a whole number or null for none: they are bound in the syntax. Answers which were null.
     fn bind_limits(&self, query: &mut ast::Query, keep: bool) -> Result<Vec<usize>> {
-        let mut binder = LimitBinder { params: self, keep, unbounded: Vec::new(), error: None };
+        let mut binder = LimitBinder::new(self, keep);
         let _ = ast::VisitMut::visit(query, &mut binder);
         binder.error.map_or(Ok(binder.unbounded), Err)
     }
 
-    /// Gives every occurrence a number of its own; answers which parameter each was.
+    /// Gives every occurrence a number of its own, but those of repeated expressions; answers which parameter each was.
     fn renumber(&self, query: &mut ast::Query) -> Result<Vec<Occurrence>> {
-        let mut renumberer = Renumberer { params: self, occurrences: Vec::new(), error: None };
+        if !self.values.is_empty() {
+            mark_repeated(query);
+        }
+        let mut renumberer = Renumberer::new(self);
         let _ = ast::VisitMut::visit(query, &mut renumberer);
         match renumberer.error {
             Some(error) => Err(error),
@@ -224,173 +253,6 @@ fn count_in(number: usize, json: &Json) -> Result<Option<i64>> {
     }
 }
 
-/// What each occurrence that is an output of the plan by itself is meant for, through whatever passes it on.
-fn output_types(plan: &LogicalPlan, outputs: &[Option<ColumnType>], types: &mut HashMap<usize, ColumnType>) {
-    match plan {
-        LogicalPlan::Projection(projection) => {
-            let mut below = vec![None; projection.input.schema().fields().len()];
-            for (expr, output) in projection.expr.iter().zip(outputs) {
-                match unaliased(expr) {
-                    Expr::Column(column) => {
-                        let place = projection.input.schema().maybe_index_of_column(column);
-                        if let Some(slot) = place.and_then(|place| below.get_mut(place)) {
-                            *slot = *output;
-                        }
-                    }
-                    expr => note_type(expr, *output, types),
-                }
-            }
-            output_types(&projection.input, &below, types);
-        }
-        LogicalPlan::Values(values) => {
-            for row in &values.values {
-                for (expr, output) in row.iter().zip(outputs) {
-                    note_type(unaliased(expr), *output, types);
-                }
-            }
-        }
-        // These have the columns of what is below them.
-        LogicalPlan::Union(_)
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Distinct(_) => {
-            for input in plan.inputs() {
-                output_types(input, outputs, types);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn unaliased(mut expr: &Expr) -> &Expr {
-    while let Expr::Alias(alias) = expr {
-        expr = &alias.expr;
-    }
-    expr
-}
-
-fn note_type(expr: &Expr, output: Option<ColumnType>, types: &mut HashMap<usize, ColumnType>) {
-    if let (Expr::Placeholder(placeholder), Some(column_type)) = (expr, output)
-        && let Some(place) = placeholder.id.strip_prefix('$').and_then(|digits| digits.parse().ok())
-    {
-        types.insert(place, column_type);
-    }
-}
-
-/// Before the name of a parameter that counts rows.
-const LIMIT: &str = "\u{1f}";
-
-struct Renumberer<'a> {
-    params: &'a Params,
-    occurrences: Vec<Occurrence>,
-    error: Option<Error>,
-}
-
-impl ast::VisitorMut for Renumberer<'_> {
-    type Break = ();
-
-    fn pre_visit_value(&mut self, value: &mut ast::ValueWithSpan) -> ControlFlow<()> {
-        if let ast::Value::Placeholder(name) = &mut value.value {
-            let is_limit = name.starts_with(LIMIT);
-            match self.params.get(name.strip_prefix(LIMIT).unwrap_or(name)) {
-                Ok((number, _)) => {
-                    self.occurrences.push(Occurrence { number, field: None, is_by_json: false, is_limit });
-                    *name = format!("${}", self.occurrences.len());
-                }
-                Err(error) => {
-                    self.error = Some(error);
-                    return ControlFlow::Break(());
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-struct LimitBinder<'a> {
-    params: &'a Params,
-    /// Leaves them for the plan, where they are not NULL.
-    keep: bool,
-    /// Those that are NULL.
-    unbounded: Vec<usize>,
-    error: Option<Error>,
-}
-
-impl LimitBinder<'_> {
-    /// The bound expression; none for "no limit".
-    fn bind(&mut self, expr: ast::Expr) -> Option<ast::Expr> {
-        let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) = &expr else {
-            return Some(expr);
-        };
-        let bound = self.params.get(name).and_then(|(number, json)| {
-            let count = count_in(number, json)?;
-            if count.is_none() {
-                self.unbounded.push(number);
-            }
-            Ok(count)
-        });
-        if let (true, Ok(Some(_))) = (self.keep, &bound) {
-            let marked = ast::Value::Placeholder(format!("{LIMIT}{name}"));
-            return Some(ast::Expr::value(marked));
-        }
-        match bound {
-            Ok(count) => count.map(|count| ast::Expr::value(ast::Value::Number(count.to_string(), false))),
-            Err(error) => {
-                self.error.get_or_insert(error);
-                None
-            }
-        }
-    }
-}
-
-impl ast::VisitorMut for LimitBinder<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
-        if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
-            *limit = limit.take().and_then(|expr| self.bind(expr));
-            *offset = offset.take().and_then(|offset| {
-                let rows = offset.rows;
-                self.bind(offset.value).map(|value| ast::Offset { value, rows })
-            });
-        }
-        if let Some(fetch) = &mut query.fetch
-            && let Some(quantity) = fetch.quantity.take()
-        {
-            fetch.quantity = self.bind(quantity);
-            if fetch.quantity.is_none() {
-                query.fetch = None;
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The types of the plan's placeholders by occurrence.
-fn inferred_types(plan: &LogicalPlan, count: usize) -> Result<Vec<Option<FieldRef>>> {
-    let mut types = vec![None; count];
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|inner| {
-                if let Expr::Placeholder(placeholder) = inner
-                    && let Some(place) =
-                        placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
-                    && let Some(slot) = place.checked_sub(1).and_then(|place| types.get_mut(place))
-                    && let Some(field) = &placeholder.field
-                    && !field.data_type().is_null()
-                {
-                    *slot = Some(Arc::clone(field));
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })
-    .map_err(from_datafusion)?;
-    Ok(types)
-}
-
 /// The type of a JSON value where nothing else is known.
 fn json_type(json: &Json) -> ColumnType {
     match json {
@@ -399,6 +261,32 @@ fn json_type(json: &Json) -> ColumnType {
         Json::Number(_) => ColumnType::Double,
         _ => ColumnType::Text,
     }
+}
+
+/// A type that no column has, as it is written.
+fn shown_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A planner's message with the numbers that parameters have in the statement.
+fn in_given_numbers(message: &str, occurrences: &[Occurrence]) -> String {
+    let mut parts = message.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(part.len());
+        let (place, rest) = part.split_at(end);
+        let place = place.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+        text.push('$');
+        match place.and_then(|place| occurrences.get(place)) {
+            Some(occurrence) => text.push_str(&format!("{}{rest}", occurrence.number)),
+            None => text.push_str(part),
+        }
+    }
+    text
 }
 
 fn mismatch(number: usize, expected: &str, json: &Json) -> Error {
@@ -430,5 +318,12 @@ mod tests {
         assert_eq!(error.message, "Expected 2 parameters, got 3");
         let error = Params::new(&Arc::new(vec![json!([1])]), 1).expect_err("array");
         assert_eq!(error.code, ErrorCode::InvalidRequest);
+    }
+
+    #[test]
+    fn messages_have_the_numbers_that_were_given() {
+        let occurrence = |number| Occurrence { number, field: None, is_by_json: false, is_limit: false };
+        let text = in_given_numbers("only \"t.b + $2\" and $1, not $3 or $x", &[occurrence(7), occurrence(1)]);
+        assert_eq!(text, "only \"t.b + $1\" and $7, not $3 or $x");
     }
 }

@@ -1,6 +1,8 @@
 //! SQL to DataFusion plans, with names resolved by us: catalog, roles and partitions are checked here, and
 //! DataFusion's own catalog stays empty.
 
+mod exists;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +31,9 @@ use super::functions::{
 use super::interrupt::InterruptibleJoins;
 use super::memory::{QueryMemory, merge_bytes};
 use super::plans::Compiling;
-use super::rewrite::{ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable};
+use super::rewrite::{
+    ExposedColumns, balance_chains, keep_decimals_exact, make_subqueries_nullable, order_distinct_by_items,
+};
 use super::scan::{Binding, PartitionTable};
 
 /// Rows per Arrow batch.
@@ -94,6 +98,7 @@ pub(crate) fn plan_query(
     param_types: Vec<Option<FieldRef>>,
     compiling: Option<&Compiling>,
 ) -> Result<LogicalPlan> {
+    order_distinct_by_items(&mut query);
     make_subqueries_nullable(&mut query);
     balance_chains(&mut query);
     keep_decimals_exact(&mut query);
@@ -106,6 +111,7 @@ pub(crate) fn plan_query(
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(param_types);
     SqlToRel::new_with_options(&provider, options)
         .sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut planner_context)
+        .and_then(exists::count_in_lists)
         .map_err(from_datafusion)
 }
 

@@ -6,6 +6,7 @@
 
 mod chains;
 mod decimals;
+mod distinct;
 mod naming;
 mod subqueries;
 mod system_columns;
@@ -14,6 +15,7 @@ use kalamdb_commons::SystemColumn;
 
 pub(crate) use chains::balance_chains;
 pub(crate) use decimals::keep_decimals_exact;
+pub(crate) use distinct::order_distinct_by_items;
 pub(crate) use naming::{name_outputs, unique_names};
 pub(crate) use subqueries::make_subqueries_nullable;
 pub(crate) use system_columns::expose_system_columns;

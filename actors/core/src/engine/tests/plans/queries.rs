@@ -1,7 +1,7 @@
 //! What is asked by plans that are kept and by others.
 
 /// Every kind of query, with a parameter wherever one may stand.
-pub(super) const QUERIES: [&str; 66] = [
+pub(super) const QUERIES: [&str; 71] = [
     "SELECT * FROM t WHERE id = $1",
     "SELECT tx, id, n FROM t WHERE $1 = id",
     "SELECT id AS one, id AS two, tx FROM t AS x WHERE x.id = $1",
@@ -52,6 +52,11 @@ pub(super) const QUERIES: [&str; 66] = [
     "WITH few AS (SELECT id FROM t WHERE id < $1) SELECT count(*) FROM few",
     "SELECT id FROM t WHERE id < $1 UNION ALL SELECT k FROM c WHERE a = $2 ORDER BY 1",
     "SELECT id, row_number() OVER (ORDER BY id) FROM t WHERE id > $1 ORDER BY id",
+    "SELECT n + $1, count(*) FROM t GROUP BY n + $1 ORDER BY n + $1",
+    "SELECT DISTINCT n + $1 FROM t ORDER BY n + $1",
+    "SELECT id FROM t WHERE ts = coalesce($1, ts) ORDER BY id",
+    "SELECT id, CASE WHEN id = 2 THEN $1 ELSE n END FROM t ORDER BY id",
+    "SELECT id FROM t WHERE b = $1 OR $2 ORDER BY id",
     // What DataFusion wants literals for.
     "VALUES ($1), ($2)",
     "SELECT id FROM t WHERE n IN (SELECT v.x FROM (VALUES ($1), (2)) AS v(x)) ORDER BY id",
