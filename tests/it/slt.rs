@@ -169,6 +169,7 @@ files!(
     insert,
     joins,
     limits,
+    literals,
     names,
     nulls,
     on_conflict,

@@ -6,6 +6,7 @@
 mod bounded;
 mod cast;
 mod checked;
+mod exact;
 mod ids;
 mod nullable;
 mod ranks;
@@ -15,6 +16,7 @@ mod sum;
 pub(crate) use bounded::{BOUNDED, BoundedText};
 pub(crate) use cast::CheckedCast;
 pub(crate) use checked::CheckedArithmetic;
+pub(crate) use exact::{EXACT_NUMBER, exact_number};
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
 pub(crate) use nullable::{MAY_BE_NULL, may_be_null};
 pub(crate) use ranks::SignedRanks;

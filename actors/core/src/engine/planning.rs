@@ -25,8 +25,8 @@ use super::analyzer::analyzer_rules;
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{
-    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, may_be_null, statement_constant,
-    statement_function,
+    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, exact_number, may_be_null,
+    statement_constant, statement_function,
 };
 use super::interrupt::InterruptibleJoins;
 use super::memory::{QueryMemory, merge_bytes};
@@ -62,7 +62,7 @@ pub(crate) fn session_state(
         .with_physical_optimizer_rule(Arc::new(InterruptibleJoins))
         .with_type_planner(Arc::new(DialectTypes))
         .build();
-    for function in IdFunction::all(snowflakes).into_iter().chain([may_be_null()]) {
+    for function in IdFunction::all(snowflakes).into_iter().chain([may_be_null(), exact_number()]) {
         state.register_udf(Arc::new(function)).map_err(from_datafusion)?;
     }
     for name in BOUNDED {

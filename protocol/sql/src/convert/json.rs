@@ -2,7 +2,6 @@
 
 use serde_json::Value as Json;
 
-use super::numbers::parse_timestamp;
 use super::text::{decode_base64, number_to_value, text_to_value};
 use crate::{ColumnType, Value};
 
@@ -30,18 +29,9 @@ pub fn json_to_value(json: &Json, column_type: ColumnType) -> Option<Value> {
         (
             Json::String(text),
             ColumnType::Text | ColumnType::Date | ColumnType::Timestamp | ColumnType::Uuid | ColumnType::Json,
-        ) => date_of_timestamp(text, column_type).or_else(|| text_to_value(text, column_type)),
+        ) => text_to_value(text, column_type),
         _ => None,
     }
-}
-
-/// A DATE takes a time too: it is the day in UTC that the time is of, as where a TIMESTAMP is cast.
-fn date_of_timestamp(text: &str, column_type: ColumnType) -> Option<Value> {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
-    if column_type != ColumnType::Date {
-        return None;
-    }
-    i32::try_from(parse_timestamp(text)?.div_euclid(MICROS_PER_DAY)).ok().map(Value::Date)
 }
 
 /// Whether a JSON number, maybe with point and exponent, is a whole number.

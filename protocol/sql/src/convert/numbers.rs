@@ -98,8 +98,14 @@ pub(super) fn parse_timestamp(text: &str) -> Option<i64> {
     YEARS.contains(&DateTime::from_timestamp_micros(micros)?.year()).then_some(micros)
 }
 
+/// Reads a day, or a time as the day in UTC that it is of, as where a TIMESTAMP is cast to DATE.
+pub(super) fn parse_day(text: &str) -> Option<i32> {
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    parse_date(text).or_else(|| i32::try_from(parse_timestamp(text)?.div_euclid(MICROS_PER_DAY)).ok())
+}
+
 /// Reads `2025-10-21` as days since the epoch.
-pub(super) fn parse_date(text: &str) -> Option<i32> {
+fn parse_date(text: &str) -> Option<i32> {
     let text = text.trim();
     // Exactly this form: chrono alone would take `2025-1-1` and longer years.
     if text.len() != 10 {
@@ -157,6 +163,9 @@ mod tests {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
         assert_eq!(parse_date("2025-1-1"), None);
+        assert_eq!(parse_day("2025-10-21"), Some(20_382));
+        assert_eq!(parse_day("2025-10-21 23:30:00-05:00"), Some(20_383));
+        assert_eq!(parse_day("1969-12-31 23:59:59"), Some(-1));
     }
 
     #[test]

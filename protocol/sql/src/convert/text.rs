@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::numbers::{parse_date, parse_decimal, parse_timestamp};
+use super::numbers::{parse_day, parse_decimal, parse_timestamp};
 use crate::{ColumnType, Value};
 
 /// Reads text as a value of a type, as a literal in quotes is read. None if it is none.
@@ -27,7 +27,7 @@ pub fn text_to_value(text: &str, column_type: ColumnType) -> Option<Value> {
             Some(hex) => decode_hex(hex)?,
             None => text.as_bytes().to_vec(),
         }),
-        ColumnType::Date => Value::Date(parse_date(trimmed)?),
+        ColumnType::Date => Value::Date(parse_day(trimmed)?),
         ColumnType::Timestamp => Value::Timestamp(parse_timestamp(trimmed)?),
         ColumnType::Uuid => Value::Uuid(uuid::Uuid::parse_str(trimmed).ok()?.into_bytes()),
         ColumnType::Json => Value::Json(valid_json(text)?),

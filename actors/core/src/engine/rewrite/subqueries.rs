@@ -30,7 +30,7 @@ impl VisitorMut for Rewriter {
                     if matches!(inner, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
                 {
                     let column = std::mem::replace(inner, Expr::value(kalamdb_sql::ast::Value::Null));
-                    *inner = may_be_null(column);
+                    *inner = call(MAY_BE_NULL, column);
                 }
                 _ => {}
             }
@@ -39,8 +39,9 @@ impl VisitorMut for Rewriter {
     }
 }
 
-fn may_be_null(argument: Expr) -> Expr {
-    let name = Ident::with_quote('"', MAY_BE_NULL);
+/// A call of one of the functions that only rewrites name.
+pub(super) fn call(name: &str, argument: Expr) -> Expr {
+    let name = Ident::with_quote('"', name);
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(name)]),
         uses_odbc_syntax: false,
