@@ -116,10 +116,12 @@ impl CatalogSnapshot {
         if self.namespaces.contains_key(name) {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorCode::NamespaceNotFound,
-            format!("Namespace '{name}' does not exist. Create it first with CREATE NAMESPACE."),
-        ))
+        let advice = match name.as_str() {
+            "user" => "It is no name of one: the word stands between a namespace and a table.",
+            _ if name.is_reserved() => "The name is the server's own: it cannot be created.",
+            _ => "Create it first with CREATE NAMESPACE.",
+        };
+        Err(Error::new(ErrorCode::NamespaceNotFound, format!("Namespace '{name}' does not exist. {advice}")))
     }
 
     /// The tables of a namespace, by name.

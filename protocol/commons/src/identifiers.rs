@@ -106,6 +106,20 @@ impl NamespaceId {
     /// The namespace that exists from the first start.
     pub const DEFAULT: &'static str = "default";
 
+    /// The catalog that all namespaces are in, but for `system`, which is shown in a catalog of its own name.
+    pub const CATALOG: &'static str = "kalamdb";
+
+    /// Whether `catalog.namespace.table` means `namespace.table`: `kalamdb` leads to every namespace, `system` to those
+    /// whose tables the server makes. `user` between two names is the qualifier, whatever stands before it.
+    #[must_use]
+    pub fn is_in_catalog(catalog: &str, namespace: &str) -> bool {
+        match catalog {
+            Self::CATALOG => namespace != "user",
+            "system" => matches!(namespace, "system" | "information_schema"),
+            _ => false,
+        }
+    }
+
     /// The namespace `default`.
     #[must_use]
     pub fn default_namespace() -> Self {

@@ -9,6 +9,10 @@ use sqlparser::tokenizer::Token;
 
 use crate::source::Source;
 
+mod nested;
+
+pub(crate) use nested::name_nested_columns;
+
 /// A name for each item: its alias, its column's name, or its text; a `*` is itself. None where the
 /// text cannot be matched with the items.
 pub(crate) fn result_column_names(source: &Source<'_>, items: &[SelectItem]) -> Option<Vec<String>> {
@@ -81,7 +85,12 @@ fn select_list(source: &Source<'_>) -> Option<usize> {
             _ => return None,
         }
     }
-    index += 1;
+    list_of(source, index)
+}
+
+/// The token after a SELECT and its DISTINCT.
+fn list_of(source: &Source<'_>, select: usize) -> Option<usize> {
+    let index = select + 1;
     match keyword(source, index) {
         Keyword::ALL => Some(index + 1),
         Keyword::DISTINCT if keyword(source, index + 1) == Keyword::ON => after_brackets(source, index + 2),

@@ -22,7 +22,7 @@ use kalamdb_commons::{Error, ErrorCode, Result};
 
 use self::input::Input;
 pub use self::options::OptionChanges;
-use crate::column_names::result_column_names;
+use crate::column_names::{name_nested_columns, result_column_names};
 use crate::dialect::KalamDialect;
 use crate::parameters::count_parameters;
 use crate::scan::Scanner;
@@ -108,7 +108,7 @@ fn parse(mut source: Source<'_>) -> Result<ParsedStatement> {
     let dialect = KalamDialect::new(source.len(), source.shape().nesting);
     let tokens = source.take_tokens();
     let mut input = Input::new(&source, tokens, &dialect);
-    let statement = statement(&mut input)?;
+    let mut statement = statement(&mut input)?;
     input.expect_end()?;
     let tokens = input.into_tokens();
     source.return_tokens(tokens);
@@ -116,6 +116,7 @@ fn parse(mut source: Source<'_>) -> Result<ParsedStatement> {
         let error = Error::new(ErrorCode::InvalidSql, "parameters stand in queries, INSERT, UPDATE and DELETE only");
         return Err(error.at(position.line, position.column));
     }
+    name_nested_columns(&source, &mut statement);
     Ok(ParsedStatement {
         column_names: result_items(&statement).and_then(|items| result_column_names(&source, items)),
         statement,

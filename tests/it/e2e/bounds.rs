@@ -17,6 +17,9 @@ const ENDLESS: &str =
 const HEAVY: &str = "SELECT count(*) FROM t AS a CROSS JOIN (t AS b CROSS JOIN (t AS c CROSS JOIN t AS d))
     WHERE a.id + b.id + c.id + d.id = -1";
 
+/// The same without any table.
+const SERIES: &str = "SELECT count(*) FROM range(0, 9000000000000000000) AS r(n) WHERE n < 0";
+
 async fn with_rows(settings: &[(&str, &str)]) -> TestServer {
     let server = TestServer::start_with(settings).await;
     server.admin().sql("CREATE USER TABLE t (id BIGINT PRIMARY KEY, v TEXT)").await.ok();
@@ -29,7 +32,7 @@ async fn with_rows(settings: &[(&str, &str)]) -> TestServer {
 async fn a_statement_past_its_time_is_a_timeout() {
     let server = with_rows(&[("server.request_timeout", "1s")]).await;
     let ann = server.user("ann");
-    for sql in [HEAVY, ENDLESS] {
+    for sql in [HEAVY, ENDLESS, SERIES] {
         let began = Instant::now();
         ann.sql(sql).await.fails(504, "TIMEOUT");
         let took = began.elapsed();

@@ -137,6 +137,79 @@ async fn system_tables_have_the_columns_that_programs_know() {
     let shown: BTreeSet<String> =
         shown.column("table").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
     assert_eq!(shown, SYSTEM_TABLES.map(|(name, _)| name.to_owned()).into());
+    // Nobody made them at a time.
+    for namespace in ["system", "information_schema"] {
+        let made = service.sql(format!("SHOW TABLES IN {namespace}")).await.success().column("created_at");
+        assert!(!made.is_empty() && made.iter().all(Value::is_null), "{namespace}: {made:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_with_its_catalog_is_the_same_table() {
+    let server = TestServer::start().await;
+    server.admin().sql(TABLES).await.ok();
+    let (service, namespace) = (server.service(), server.namespace());
+    service.sql(format!("INSERT INTO kalamdb.{namespace}.open VALUES (1), (2), (3)")).await.ok();
+    service.sql(format!("UPDATE kalamdb.{namespace}.open SET id = 4 WHERE id = 3")).await.ok();
+    service.sql(format!("DELETE FROM \"kalamdb\".{namespace}.open WHERE id = 2")).await.ok();
+    let same = format!(
+        "SELECT a.id FROM KalamDB.{namespace}.open AS a JOIN open AS b ON a.id = b.id WHERE a._seq = b._seq ORDER BY 1"
+    );
+    assert_eq!(service.sql(same).await.success().column("id"), [json!(1), json!(4)]);
+    let qualified = format!("SELECT kalamdb.{namespace}.open.id FROM kalamdb.{namespace}.open WHERE id = $1");
+    // Planned alone or kept.
+    for _ in 0..2 {
+        assert_eq!(service.sql_params(&qualified, json!([4])).await.success().number(), 4);
+    }
+    for (table, catalogs) in
+        [("information_schema.tables", ["kalamdb", "system"]), ("system.tables", ["kalamdb", "system"])]
+    {
+        let count = |name: String| format!("SELECT count(*) FROM {name} WHERE table_name = 'closed'");
+        for catalog in catalogs {
+            let found = service.sql(count(format!("{catalog}.{table}"))).await.success().number();
+            assert!(found >= 1, "{catalog}.{table}");
+        }
+    }
+    // What is in no such catalog, and what is the qualifier.
+    for (sql, status, code) in [
+        (format!("SELECT * FROM system.{namespace}.open"), 400, "INVALID_SQL"),
+        (format!("SELECT * FROM elsewhere.{namespace}.open"), 400, "INVALID_SQL"),
+        ("SELECT * FROM system.user.users".to_owned(), 400, "INVALID_SQL"),
+        ("SELECT * FROM kalamdb.user.own".to_owned(), 404, "NAMESPACE_NOT_FOUND"),
+        ("INSERT INTO system.system.users VALUES (1)".to_owned(), 403, "FORBIDDEN"),
+    ] {
+        service.sql(&sql).await.fails(status, code);
+    }
+    server.user("ann").sql("SELECT * FROM kalamdb.system.users").await.fails(403, "FORBIDDEN");
+    let message = service.sql("SELECT * FROM user.own").await.fails(404, "NAMESPACE_NOT_FOUND");
+    assert!(!message.contains("Create it"), "{message}");
+}
+
+#[tokio::test]
+async fn options_are_shown_as_they_are_written() {
+    let server = TestServer::start().await;
+    let (admin, namespace) = (server.admin(), server.namespace());
+    admin.sql("CREATE STREAM TABLE typing (id BIGINT PRIMARY KEY) WITH (ttl = '5s', max_rows = '7')").await.ok();
+    admin.sql("CREATE USER TABLE never (id BIGINT PRIMARY KEY) WITH (flush_interval = 'OFF')").await.ok();
+    admin
+        .sql("CREATE SHARED TABLE often (id BIGINT PRIMARY KEY) WITH (flush_interval = '30s', access = 'private')")
+        .await
+        .ok();
+    admin.sql("CREATE USER TABLE unsaid (id BIGINT PRIMARY KEY)").await.ok();
+    for (table, option, expected) in [
+        ("typing", "ttl", json!("5s")),
+        ("typing", "max_rows", json!(7)),
+        ("typing", "flush_interval", Value::Null),
+        ("never", "flush_interval", json!("off")),
+        ("often", "flush_interval", json!("30s")),
+        ("often", "access", json!("private")),
+        ("unsaid", "flush_interval", Value::Null),
+    ] {
+        let sql =
+            format!("SELECT options FROM system.tables WHERE namespace_id = '{namespace}' AND table_name = '{table}'");
+        let options = server.service().sql(sql).await.success().scalar();
+        assert_eq!(options.get(option), Some(&expected), "{table}: {options}");
+    }
 }
 
 #[tokio::test]
@@ -177,6 +250,9 @@ async fn explain_shows_a_plan_and_does_nothing() {
     ] {
         let answer = ann.sql(sql).await.success();
         assert!(!answer.rows().is_empty(), "{sql}");
+        // Names that the planner uses are not those that a user knows.
+        let marked = |plan: &Value| plan.as_str().is_none_or(|plan| plan.contains('\u{1f}'));
+        assert!(!answer.column("plan").iter().any(marked), "{sql}: {}", answer.text);
     }
     assert_eq!(ann.sql("SELECT count(*) FROM own").await.success().number(), 0);
     let analyzed = ann.sql("EXPLAIN ANALYZE SELECT count(*) FROM own").await.success();

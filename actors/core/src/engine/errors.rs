@@ -1,10 +1,12 @@
 //! DataFusion's errors as those of the contract.
 
+use std::collections::HashSet;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use kalamdb_commons::{Error, ErrorCode};
 
-use super::rewrite::MARK;
+use super::rewrite::{KEY_COLUMN, MARK};
 
 /// Finds the cause, and says it in the contract's terms.
 pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
@@ -130,10 +132,12 @@ fn from_schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let mut message = format!("Column '{}' does not exist.", without_marks(&field.flat_name()));
+            // ORDER BY looks in the select list and below it: most columns are in both.
+            let mut seen = HashSet::new();
             let known: Vec<String> = valid_fields
                 .iter()
                 .map(|column| column.flat_name())
-                .filter(|name| !name.contains(MARK))
+                .filter(|name| !name.contains(MARK) && seen.insert(name.clone()))
                 .take(20)
                 .collect();
             if !known.is_empty() {
@@ -160,6 +164,11 @@ pub(crate) fn without_marks(text: &str) -> String {
         clean.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit()));
     }
     clean
+}
+
+/// A plan as EXPLAIN shows it: without marks, and with a name that can be read for the column of encoded keys.
+pub(crate) fn shown_plan(text: &str) -> String {
+    without_marks(&text.replace(KEY_COLUMN, "(key)"))
 }
 
 #[cfg(test)]
@@ -203,5 +212,17 @@ mod tests {
     #[test]
     fn the_planners_names_stay_inside() {
         assert_eq!(without_marks("no field t\u{1f}sd.x in t\u{1f}k"), "no field t.x in t");
+        let plan = "Projection: m.\u{1f}key AS key of the row\n  TableScan: c.m\u{1f}k projection=[id, \u{1f}key]";
+        assert_eq!(shown_plan(plan), "Projection: m.(key) AS key of the row\n  TableScan: c.m projection=[id, (key)]");
+    }
+
+    #[test]
+    fn a_column_is_listed_once() {
+        let column = |name: &str| datafusion::common::Column::new(Some("t"), name);
+        let told = from_schema(&SchemaError::FieldNotFound {
+            field: Box::new(datafusion::common::Column::new_unqualified("nope")),
+            valid_fields: ["id", "v", "id", "v"].map(column).to_vec(),
+        });
+        assert_eq!(told.message, "Column 'nope' does not exist. Columns here: t.id, t.v.");
     }
 }

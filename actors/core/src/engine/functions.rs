@@ -10,6 +10,7 @@ mod exact;
 mod ids;
 mod nullable;
 mod ranks;
+mod series;
 mod statement;
 mod sum;
 
@@ -20,5 +21,6 @@ pub(crate) use exact::{EXACT_NUMBER, exact_number};
 pub(crate) use ids::{IdFunction, SnowflakeGenerator, new_ulid, new_uuid_v7};
 pub(crate) use nullable::{MAY_BE_NULL, may_be_null};
 pub(crate) use ranks::SignedRanks;
+pub(crate) use series::series;
 pub(crate) use statement::{statement_constant, statement_function};
 pub(crate) use sum::CheckedSum;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DataFusionError, Result as DfResult, TableReference, plan_datafusion_err};
+use datafusion::common::{DataFusionError, Result as DfResult, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry as _, SessionState};
@@ -18,14 +18,14 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, Scalar
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ContextProvider, NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use kalamdb_commons::settings::Settings;
-use kalamdb_commons::{Error, NamespaceId, Result, TableName};
+use kalamdb_commons::{Error, ErrorCode, NamespaceId, Result, TableName};
 use kalamdb_sql::{ColumnType, TableRef, ast, column_type_of};
 
 use super::analyzer::analyzer_rules;
 use super::context::{Action, StatementContext};
 use super::errors::from_datafusion;
 use super::functions::{
-    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, exact_number, may_be_null,
+    BOUNDED, BoundedText, CheckedSum, IdFunction, SignedRanks, SnowflakeGenerator, exact_number, may_be_null, series,
     statement_constant, statement_function,
 };
 use super::interrupt::InterruptibleJoins;
@@ -132,9 +132,10 @@ impl Names<'_> {
             (None, None) => (None, false),
             (None, Some(schema)) => (Some(schema), false),
             (Some(catalog), Some("user")) => (Some(catalog), true),
+            (Some(catalog), Some(schema)) if NamespaceId::is_in_catalog(catalog, schema) => (Some(schema), false),
             (Some(catalog), _) => {
                 return Err(Error::new(
-                    kalamdb_commons::ErrorCode::InvalidSql,
+                    ErrorCode::InvalidSql,
                     format!(
                         "'{catalog}.{}' is not a namespace: names are namespace.table or namespace.user.table",
                         name.schema().unwrap_or_default()
@@ -148,10 +149,18 @@ impl Names<'_> {
             self.for_this_statement()?;
             return changed.source(exposed);
         }
-        if !user_qualifier
-            && let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace())
+        if let Some(namespace) = namespace.or_else(|| self.context.virtual_namespace())
             && super::show::is_virtual(namespace)
         {
+            if user_qualifier {
+                return Err(Error::new(
+                    ErrorCode::InvalidSql,
+                    format!(
+                        "the tables of '{namespace}' are made by the server: the user qualifier is for user and stream \
+                         tables"
+                    ),
+                ));
+            }
             self.for_this_statement()?;
             return super::show::virtual_table(self.context, namespace, text);
         }
@@ -191,9 +200,10 @@ impl ContextProvider for Names<'_> {
     fn get_table_function_source(
         &self,
         name: &str,
-        _args: Vec<datafusion::logical_expr::Expr>,
+        args: Vec<datafusion::logical_expr::Expr>,
     ) -> DfResult<Arc<dyn TableSource>> {
-        Err(plan_datafusion_err!("table function '{name}' does not exist"))
+        self.for_this_statement().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        series(self.context.runtime.state(), name, args)
     }
 
     fn create_cte_work_table(

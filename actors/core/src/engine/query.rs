@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::cast::AsArray as _;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::analyze::AnalyzeExec;
@@ -15,7 +16,7 @@ use kalamdb_sql::{ColumnType, ast};
 use kalamdb_wire::StatementResult;
 
 use super::context::StatementContext;
-use super::errors::{from_arrow, from_datafusion};
+use super::errors::{from_arrow, from_datafusion, shown_plan};
 use super::long::Moving;
 use super::params::Params;
 use super::plans::{self, Part, Prepared, Way};
@@ -97,14 +98,27 @@ pub(crate) async fn explained(
     let query = rewritten(query, None);
     let way = if may_be_kept { plans::way(context, query.clone(), params) } else { Way::Alone };
     let plan = plan(context, query, params, &[], Some(explain)).await?;
-    let stream = run(context, plan)?;
+    let mut stream = run(context, plan)?;
     let schema = stream.schema();
     let mut rows = Rows::of(context, &schema);
-    rows.take_all(stream).await?;
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        rows.take(&shown(&batch)?)?;
+    }
     if !explain.analyze {
         rows.take(&way_row(&schema, way)?)?;
     }
     rows.finish()
+}
+
+/// Rows of EXPLAIN, with the names in them as users know them.
+fn shown(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| {
+        let texts = cast(column, &DataType::Utf8)?;
+        let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(shown_plan)).collect();
+        cast(&texts, column.data_type())
+    });
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(from_arrow)?;
+    RecordBatch::try_new(batch.schema(), columns).map_err(from_arrow)
 }
 
 /// The last row of EXPLAIN.

@@ -88,18 +88,19 @@ pub(crate) fn show_namespaces(context: &StatementContext) -> Result<StatementRes
 /// `SHOW TABLES [IN ns]`
 pub(crate) fn show_tables(context: &StatementContext, namespace: Option<&NamespaceId>) -> Result<StatementResult> {
     let namespace = namespace.unwrap_or(&context.namespace);
+    let made_by_server = is_virtual(namespace.as_str());
     let columns = [
         RowColumn::new("namespace", ColumnType::Text, false),
         RowColumn::new("table", ColumnType::Text, false),
         RowColumn::new("type", ColumnType::Text, false),
-        RowColumn::new("created_at", ColumnType::Timestamp, false),
+        RowColumn::new("created_at", ColumnType::Timestamp, made_by_server),
     ];
-    if is_virtual(namespace.as_str()) {
+    if made_by_server {
         if namespace.as_str() == SYSTEM && context.identity.role == Role::User {
             return Err(forbidden());
         }
         let rows = VirtualTable::names(namespace.as_str())
-            .map(|name| vec![text(namespace.as_str()), text(name), text("system"), Value::Timestamp(0)]);
+            .map(|name| vec![text(namespace.as_str()), text(name), text("system"), Value::Null]);
         return result_of(&columns, &rows.collect::<Vec<_>>());
     }
     context.catalog.require_namespace(namespace)?;

@@ -291,6 +291,9 @@ fn table_in(context: &StatementContext, query: &ast::Query) -> Result<TableRef> 
         [table] => (None, false, *table),
         [namespace, table] => (Some(*namespace), false, *table),
         [namespace, "user", table] => (Some(*namespace), true, *table),
+        [catalog, namespace, table] if NamespaceId::is_in_catalog(catalog, namespace) => {
+            (Some(*namespace), false, *table)
+        }
         _ => {
             return Err(Error::new(
                 ErrorCode::InvalidSql,

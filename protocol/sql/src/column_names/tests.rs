@@ -1,4 +1,4 @@
-use crate::statements;
+use crate::{Statement, statements};
 
 fn names(sql: &str) -> Option<Vec<String>> {
     statements(sql).next().expect("one").expect(sql).column_names
@@ -32,6 +32,54 @@ fn expressions_are_named_as_written() {
     ] {
         assert_eq!(names(sql).expect(sql), expected, "{sql}");
     }
+}
+
+#[test]
+fn nested_lists_have_the_names_of_results_as_aliases() {
+    for (sql, expected) in [
+        (
+            "SELECT * FROM (SELECT COUNT(*), t.a+1, B, C c FROM t)",
+            "COUNT(*) AS \"count(*)\", t.a + 1 AS \"a+1\", B, C AS c",
+        ),
+        ("EXPLAIN SELECT * FROM (SELECT F(1) UNION SELECT G(2))", "(SELECT F(1) AS \"f(1)\" UNION SELECT G(2))"),
+        (
+            "WITH x AS (SELECT\n  ABS(a) FROM t) SELECT ABS(1) FROM x",
+            "AS (SELECT ABS(a) AS \"abs(a)\" FROM t) SELECT ABS(1) FROM",
+        ),
+        (
+            "SELECT * FROM (SELECT (SELECT MAX(b) FROM u))",
+            "(SELECT MAX(b) AS \"max(b)\" FROM u) AS \"(SELECT max(b) FROM u)\"",
+        ),
+        ("DELETE FROM t WHERE a IN (SELECT -a FROM u)", "SELECT -a AS \"-a\" FROM u"),
+    ] {
+        let parsed = statements(sql).next().expect("one").expect(sql).statement;
+        let text = match parsed {
+            Statement::Query(query) => query.to_string(),
+            Statement::Explain { statement, .. } => match *statement {
+                Statement::Query(query) => query.to_string(),
+                other => panic!("{sql}: {other:?}"),
+            },
+            Statement::Delete(delete) => delete.selection.expect("a condition").to_string(),
+            other => panic!("{sql}: {other:?}"),
+        };
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_read_a_bounded_number_of_times() {
+    let sql = format!("{}1{}", "SELECT (".repeat(100), ")".repeat(100));
+    let text = sql.clone();
+    // To write a tree takes stack per level.
+    let written = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        let Statement::Query(query) = statements(&text).next().expect("one").expect("parsed").statement else {
+            panic!("a query");
+        };
+        query.to_string().len()
+    });
+    let written = written.expect("a thread").join().expect("its end");
+    // With every text in every list it would be fifty times the text.
+    assert!(written > 8 * sql.len() && written < 32 * sql.len(), "{written} of {}", sql.len());
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) fn at(error: Error, span: Span) -> Error {
     if span.start.line == 0 { error } else { error.at(span.start.line, span.start.column) }
 }
 
-/// `[ns.]table` or `ns.user.table`, read from DDL.
+/// `[ns.]table`, `ns.user.table` or `catalog.ns.table`, read from DDL.
 pub(super) fn table_name(input: &mut Input<'_>) -> Result<TableRef> {
     let mut parts = vec![input.expect_ident("a table name")?];
     while input.take_token(&Token::Period) {
@@ -73,6 +73,9 @@ fn table_of(parts: &[Ident]) -> Result<TableRef> {
         [table] => (None, table, false),
         [namespace, table] => (Some(namespace), table, false),
         [namespace, user, table] if folded(user) == USER_QUALIFIER => (Some(namespace), table, true),
+        [catalog, namespace, table] if NamespaceId::is_in_catalog(&folded(catalog), &folded(namespace)) => {
+            (Some(namespace), table, false)
+        }
         _ => {
             let error =
                 Error::new(ErrorCode::InvalidSql, "a table is named table, namespace.table or namespace.user.table");

@@ -46,6 +46,17 @@ async fn everybody_sees_the_own_partition_alone() {
 }
 
 #[tokio::test]
+async fn a_name_with_its_catalog_is_the_same_table() {
+    let server = TestServer::start_in_memory().await;
+    let table = with_messages(&server).await;
+    let mut socket = socket(&server, "ann").await;
+    socket.subscribe("m", &format!("SELECT id FROM kalamdb.{table} WHERE id > 1")).await;
+    socket.expect("subscribed").await;
+    server.user("ann").sql(format!("INSERT INTO {table} (id) VALUES (1), (2)")).await.ok();
+    assert_eq!(told(&socket.expect("change").await), ("INSERT".to_owned(), json!([{"id": 2}]), json!([2])));
+}
+
+#[tokio::test]
 async fn a_service_names_a_user_by_header_or_in_the_subscription() {
     let server = TestServer::start_in_memory().await;
     let table = with_messages(&server).await;

@@ -291,6 +291,10 @@ fn references(item: &TableWithJoins) -> Vec<(Ident, Vec<Ident>)> {
 fn references_of(factor: &TableFactor) -> Vec<(Ident, Vec<Ident>)> {
     let own = match factor {
         TableFactor::NestedJoin { table_with_joins, .. } => return references(table_with_joins),
+        // The planner names what a function makes after its call.
+        TableFactor::Table { name, alias: None, args: Some(_), .. } => {
+            last_ident(name).map(|ident| Ident::with_quote('"', format!("{ident}()")))
+        }
         TableFactor::Table { name, alias, .. } => {
             alias.as_ref().map(|alias| alias.name.clone()).or_else(|| last_ident(name).cloned())
         }

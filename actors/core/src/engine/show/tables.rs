@@ -1,9 +1,9 @@
 //! Each table made by the server: a schema and a row source.
 
 use kalamdb_commons::settings::SettingKey;
-use kalamdb_commons::{Role, SystemTable};
+use kalamdb_commons::{NamespaceId, Role, SystemTable, format_duration};
 use kalamdb_segments::is_secret_option;
-use kalamdb_sql::{ColumnType, Row, TableSchema, Value};
+use kalamdb_sql::{ColumnType, Row, TableOptions, TableSchema, Value};
 use kalamdb_store::codec::catalog::{StorageRecord, StorageType, UserRecord};
 
 use super::super::context::StatementContext;
@@ -14,8 +14,6 @@ use super::stored::StoredTable;
 use super::{INFORMATION_SCHEMA, SYSTEM, is_visible, text};
 use crate::segments::LOCAL_STORAGE;
 
-/// The catalog that tables of users are in, and the one of system tables.
-const CATALOG: &str = "kalamdb";
 /// What is shown of a credential.
 const MASK: &str = "***";
 
@@ -201,11 +199,28 @@ fn tables(context: &StatementContext) -> Vec<Row> {
             text(definition.name.table.as_str()),
             text(definition.table_type.as_str()),
             version(&definition.schema),
-            Value::Json(serde_json::to_string(&definition.options).unwrap_or_default()),
+            Value::Json(options(&definition.options)),
             Value::Timestamp(definition.created_at),
         ]
     };
     context.catalog.tables.values().map(row).collect()
+}
+
+/// Each as WITH takes it; those that the table was not given are NULL.
+fn options(options: &TableOptions) -> String {
+    let TableOptions { flush_interval, flush_rows, storage, sharding, path_template, access, ttl, max_rows } = options;
+    let interval = flush_interval.map(|interval| interval.map_or_else(|| "off".to_owned(), format_duration));
+    serde_json::json!({
+        "flush_interval": interval,
+        "flush_rows": flush_rows,
+        "storage": storage,
+        "sharding": sharding,
+        "path_template": path_template,
+        "access": access,
+        "ttl": ttl.map(format_duration),
+        "max_rows": max_rows,
+    })
+    .to_string()
 }
 
 /// `local`, then all others by name. Nobody is shown a credential.
@@ -364,7 +379,7 @@ fn listed(context: &StatementContext) -> Vec<Listed> {
             column_row(at, column.name.as_str(), default, column.nullable, column.column_type)
         });
         all.push(Listed {
-            names: [text(CATALOG), text(name.namespace.as_str()), text(name.table.as_str())],
+            names: [text(NamespaceId::CATALOG), text(name.namespace.as_str()), text(name.table.as_str())],
             table_type: "BASE TABLE",
             columns: columns.collect(),
         });
@@ -374,7 +389,7 @@ fn listed(context: &StatementContext) -> Vec<Listed> {
         made.push(SYSTEM);
     }
     for namespace in made {
-        let catalog = if namespace == SYSTEM { SYSTEM } else { CATALOG };
+        let catalog = if namespace == SYSTEM { SYSTEM } else { NamespaceId::CATALOG };
         for table in
             VirtualTable::names(namespace).filter_map(|name| Some((name, VirtualTable::find(namespace, name)?)))
         {
