@@ -47,8 +47,7 @@ fn typed(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let (left, right) = pair(*left, *right, schema)?;
             Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }))
         }
-        Expr::Between(Between { expr, negated, low, high }) => {
-            let (mut expr, mut low, mut high) = (expr, low, high);
+        Expr::Between(Between { mut expr, negated, mut low, mut high }) => {
             alike(&mut expr, vec![&mut *low, &mut *high], schema)?;
             Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
         }
@@ -83,10 +82,8 @@ fn arguments(function: &mut ScalarFunction, schema: &DFSchema) -> Result<bool> {
         }
         ("greatest" | "least" | "nullif", args) => {
             // What they give is of the type of their arguments: numbers stay what they are.
-            let Some(base) = args.iter().position(|arg| !matches!(arg, Expr::Literal(..))) else {
-                return Ok(false);
-            };
-            let Some(base) = args.get(base).cloned() else { return Ok(false) };
+            let base = args.iter().find(|arg| !matches!(arg, Expr::Literal(..))).cloned();
+            let Some(base) = base else { return Ok(false) };
             for arg in args.iter_mut().filter(|arg| text_of(arg).is_some()) {
                 // Text that is no such value is left to the function.
                 if let Ok(Some(value)) = text_beside(&base, arg, schema) {
@@ -111,7 +108,7 @@ fn pair(mut left: Expr, mut right: Expr, schema: &DFSchema) -> Result<(Expr, Exp
 }
 
 /// Values that are compared with one: literals become of its type, and it of theirs if it is the literal.
-fn alike(base: &mut Expr, mut items: Vec<&mut Expr>, schema: &DFSchema) -> Result<()> {
+fn alike<'a>(base: &'a mut Expr, mut items: Vec<&'a mut Expr>, schema: &DFSchema) -> Result<()> {
     if let Expr::ScalarFunction(row) = base
         && row.name() == ROW
     {
