@@ -80,6 +80,16 @@ impl Authenticator {
         }
     }
 
+    /// Whether the localhost rule holds for the caller, and its `Origin` is this machine: what lets such a page in lets it read.
+    pub(crate) fn is_local_page(&self, caller: Caller<'_>) -> bool {
+        self.bypass.as_ref().is_some_and(|rule| rule.is_local_page(caller))
+    }
+
+    /// Whether there is a localhost rule.
+    pub(crate) fn has_localhost_rule(&self) -> bool {
+        self.bypass.is_some()
+    }
+
     fn with_token(&self, token: &str) -> Result<Identity> {
         let identity = self.verifier()?.verify(token)?;
         self.check_name(&identity)?;

@@ -54,7 +54,7 @@ impl Door {
     pub(crate) fn new(settings: Arc<Settings>, engine: Engine, authenticator: Authenticator) -> Self {
         Self {
             bodies: BodyReader::new(&settings.server),
-            cors: Cors::new(&settings.server.cors_origins),
+            cors: Cors::new(&settings.server.cors_origins, authenticator.has_localhost_rule()),
             settings,
             engine,
             authenticator,

@@ -22,7 +22,7 @@ pub struct Column {
 pub enum PlanCache {
     /// Compiled before.
     Hit,
-    /// Compiled now.
+    /// Compiled now, or planned for this statement alone and kept if its text comes again.
     Miss,
 }
 

@@ -51,6 +51,15 @@ impl LocalhostRule {
         Ok(())
     }
 
+    /// Whether the caller is a page that is served from this machine, and is let in as such.
+    pub(super) fn is_local_page(&self, caller: Caller<'_>) -> bool {
+        let mut origins = caller.headers.get_all(ORIGIN).iter();
+        let is_local =
+            |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| is_local_origin(&origin.to_ascii_lowercase()));
+        matches!((origins.next(), origins.next()), (Some(origin), None) if is_local(origin))
+            && self.check(caller).is_ok()
+    }
+
     fn may_call(&self, origin: &HeaderValue) -> bool {
         let Ok(origin) = origin.to_str().map(str::to_ascii_lowercase) else { return false };
         self.origins.contains(&origin) || is_local_origin(&origin)

@@ -24,6 +24,7 @@ use super::routes::routes;
 use super::socket::{self, UpgradeSlot};
 use super::stream::{Phase, PhaseCell};
 use super::{Door, answer};
+use crate::auth::Caller;
 use crate::task::{panic_text, spawn};
 
 /// Answers requests. Cheap to clone; all clones are one.
@@ -56,11 +57,13 @@ impl Service {
         let request_id = RequestId::of(request.headers());
         let authority = request.uri().authority().cloned();
         let (method, headers) = (request.method().clone(), request.headers().clone());
+        let caller = Caller { peer, headers: &headers, authority: authority.as_ref() };
+        let is_local_page = self.door.authenticator.is_local_page(caller);
         // The path alone: a query may hold a token.
         let path = request.uri().path().to_owned();
         let context = RequestContext { request_id: request_id.clone(), peer, authority };
 
-        let mut response = match self.door.cors.preflight(&method, &headers) {
+        let mut response = match self.door.cors.preflight(&method, &headers, is_local_page) {
             Some(response) => response,
             None => {
                 let handled = async {
@@ -86,7 +89,7 @@ impl Service {
         let status = response.status();
         let answer = response.headers_mut();
         answer.insert(REQUEST_ID, request_id.to_header());
-        self.door.cors.decorate(&headers, answer);
+        self.door.cors.decorate(&headers, is_local_page, answer);
         if self.door.is_stopping() && status != StatusCode::SWITCHING_PROTOCOLS {
             answer.insert(CONNECTION, HeaderValue::from_static("close"));
         }

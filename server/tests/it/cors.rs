@@ -39,3 +39,35 @@ async fn without_a_list_no_page_may() {
     refused.fails(405, "METHOD_NOT_ALLOWED");
     assert!(refused.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{refused:?}");
 }
+
+/// What lets a page of this machine in lets it read.
+#[tokio::test]
+async fn a_page_of_this_machine_may_where_it_is_let_in() {
+    let server = serve(settings()).await;
+    for origin in ["http://localhost:3000", "http://127.0.0.1", "https://LOCALHOST", "http://[::1]:8080"] {
+        let allowed = preflight(origin).ask(server.address()).await;
+        assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (204, Some(origin)), "{allowed:?}");
+        let reply = Request::sql("SELECT 1").with("origin", origin).ask(server.address()).await;
+        reply.succeeds();
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin), "{reply:?}");
+        assert_eq!(reply.header("vary"), Some("origin"));
+    }
+    let local = "http://localhost:3000";
+    for request in [
+        preflight(local).with("x-forwarded-for", "10.0.0.1"),
+        preflight(local).with("host", "evil.example"),
+        preflight(local).and("origin", "https://evil.example"),
+        preflight("http://localhost.evil.example"),
+        preflight("null"),
+    ] {
+        let refused = request.ask(server.address()).await;
+        refused.fails(405, "METHOD_NOT_ALLOWED");
+        assert_eq!(refused.header("access-control-allow-origin"), None, "{refused:?}");
+    }
+    let mut strict = settings();
+    strict.auth.localhost_bypass = false;
+    let server = serve(strict).await;
+    let refused = preflight(local).ask(server.address()).await;
+    refused.fails(405, "METHOD_NOT_ALLOWED");
+    assert!(refused.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{refused:?}");
+}

@@ -47,6 +47,8 @@ pub(crate) struct StatementContext {
     pub(crate) is_heavy: bool,
     /// Its text, where its plans are kept.
     pub(crate) plan_text: Option<Arc<str>>,
+    /// Whether its plans are kept if its text comes again.
+    pub(crate) is_first_use: bool,
     /// Memory that the request's results take.
     pub(crate) results: Arc<MemoryReservation>,
     session: Option<Arc<SessionCache>>,
@@ -107,6 +109,7 @@ impl StatementContext {
             seen,
             is_heavy: scope.is_heavy,
             plan_text: scope.plan_text.clone(),
+            is_first_use: scope.is_first_use,
             results: Arc::clone(&scope.results),
             session: scope.session.clone(),
             touched: Mutex::default(),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ddl::{self, Ddl};
 use super::dml::{self, Dml, Explained};
 use super::params::Params;
-use super::parsed::plans_nothing;
+use super::parsed::{Keeping, plans_nothing};
 use super::query::{Explain, explained, run_query};
 use super::rows::{RowColumn, result_of};
 use super::scope::{Caller, Scope, while_reopening};
@@ -59,7 +59,7 @@ pub(crate) async fn run_request(
         Caller::new(runtime, identity.clone(), header_user.clone(), namespace.clone(), cancel).in_session(session);
     let mut at = 0;
     while let Some(parsed) = statements.next() {
-        let (is_kept, was_known) = (statements.is_kept(), statements.was_known());
+        let (keeping, was_known) = (statements.keeping(), statements.was_known());
         let statement_begun = Instant::now();
         let result = async {
             let parsed = parsed?;
@@ -71,11 +71,13 @@ pub(crate) async fn run_request(
                 let (stream, running) = Box::pin(stream::begin(scope, query, names, &params, format)).await?;
                 return Ok(Done::Streaming(stream, Box::new(running)));
             }
-            if is_kept {
-                scope = scope.keeping_plans(&parsed.text);
-            }
+            scope = match keeping {
+                Keeping::Never => scope,
+                Keeping::NextTime => scope.of_first_use(),
+                Keeping::Now => scope.keeping_plans(&parsed.text),
+            };
             let mut result = run_statement(&scope, clients, &parsed, &params).await?;
-            if is_kept && plans_nothing(&parsed.statement) {
+            if keeping != Keeping::Never && plans_nothing(&parsed.statement) {
                 // There is nothing to plan: what is kept of it is what was read.
                 result.plan_cache = Some(runtime.plans().note(was_known));
             }

@@ -57,7 +57,7 @@ impl ParsedStatements {
             None => {
                 let statements = kalamdb_sql::statements(text);
                 let keep = (text.len() <= LONGEST_TEXT && statements.len() == 1).then_some((self, text));
-                Reading::New { statements, keep, is_kept: false }
+                Reading::New { statements, keep, last: Keeping::Never }
             }
         }
     }
@@ -72,29 +72,43 @@ impl ParsedStatements {
         if text.len() <= LONGEST_TEXT { self.known.peek(text) } else { None }
     }
 
-    /// Whether it is kept.
-    fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) -> bool {
-        let is_kept = parsed.depth <= DEEPEST && (parsed.parameters > 0 || self.is_again(text, &parsed.statement));
-        if is_kept {
+    /// Keeps it if it is to be kept.
+    fn keep(&self, text: &str, parsed: &Arc<ParsedStatement>) -> Keeping {
+        let keeping = match parsed.depth <= DEEPEST {
+            true if parsed.parameters > 0 => Keeping::Now,
+            true => self.without_parameters(text, &parsed.statement),
+            false => Keeping::Never,
+        };
+        if keeping == Keeping::Now {
             self.known.insert(text.into(), Arc::clone(parsed));
         }
-        is_kept
+        keeping
     }
 
-    /// Whether a text without parameters has come before. Of statements about rows only: others are rare, and some have
-    /// secrets in them.
-    fn is_again(&self, text: &str, statement: &Statement) -> bool {
+    /// A text without parameters is kept if it has come before. Of statements about rows only: others are rare, and some
+    /// have secrets in them.
+    fn without_parameters(&self, text: &str, statement: &Statement) -> Keeping {
         use Statement::{Delete, Insert, Query, Update};
         if !matches!(statement, Query(_) | Insert(_) | Update(_) | Delete(_)) {
-            return false;
+            return Keeping::Never;
         }
         let hash = self.hasher.hash_one(text);
         if self.seen.get(&hash).is_some() {
-            return true;
+            return Keeping::Now;
         }
         self.seen.insert(hash, ());
-        false
+        Keeping::NextTime
     }
+}
+
+/// Whether a text is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    Never,
+    /// If it comes again.
+    NextTime,
+    /// It was read before, or is kept for whoever sends it again.
+    Now,
 }
 
 /// An INSERT of a few rows of parameters and defaults, and nothing else.
@@ -130,8 +144,8 @@ pub(crate) enum Reading<'t> {
         statements: Statements<'t>,
         /// Where a single one is kept, and by which text.
         keep: Option<(&'t ParsedStatements, &'t str)>,
-        /// Whether it was.
-        is_kept: bool,
+        /// Whether the last one is.
+        last: Keeping,
     },
 }
 
@@ -141,11 +155,11 @@ impl Reading<'_> {
         matches!(self, Self::Known(_))
     }
 
-    /// Whether the last statement is kept: it was read before, or is for whoever sends its text again.
-    pub(crate) fn is_kept(&self) -> bool {
+    /// Whether the last statement is kept.
+    pub(crate) fn keeping(&self) -> Keeping {
         match self {
-            Self::Known(_) => true,
-            Self::New { is_kept, .. } => *is_kept,
+            Self::Known(_) => Keeping::Now,
+            Self::New { last, .. } => *last,
         }
     }
 
@@ -164,10 +178,10 @@ impl Iterator for Reading<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Known(parsed) => parsed.take().map(Ok),
-            Self::New { statements, keep, is_kept } => {
+            Self::New { statements, keep, last } => {
                 let parsed = statements.next()?.map(Arc::new);
                 if let (Ok(parsed), Some((cache, text))) = (&parsed, keep.take()) {
-                    *is_kept = cache.keep(text, parsed);
+                    *last = cache.keep(text, parsed);
                 }
                 Some(parsed)
             }

@@ -9,6 +9,7 @@
 
 mod cache;
 mod compile;
+mod first;
 mod limit;
 mod point;
 mod slots;
@@ -16,6 +17,7 @@ mod template;
 
 pub(crate) use cache::{Part, PlanCache, PlanRow, Prepared, prepare};
 pub(crate) use compile::{Compiling, Way, way};
+pub(crate) use first::first_use;
 pub(super) use limit::is_one_task;
 pub(super) use slots::{Slots, has_slots, slot_of, with_values};
 pub(super) use template::slots_of_plan;

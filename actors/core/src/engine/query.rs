@@ -48,7 +48,11 @@ pub(crate) async fn run_query(
                 }
                 match select_kept(&context, query, names, params).await? {
                     Some(answer) => Ok(answer),
-                    None => select(&context, query.clone(), names, params).await,
+                    None => {
+                        let answer = select(&context, query.clone(), names, params).await?;
+                        let rewritten = || Ok(rewritten(query.clone(), names));
+                        Ok(StatementResult { plan_cache: plans::first_use(&context, rewritten, params), ..answer })
+                    }
                 }
             };
             let result = answer.await;

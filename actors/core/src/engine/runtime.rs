@@ -405,8 +405,8 @@ async fn check_local(store: &Store, segments: &SegmentStores) -> Result<()> {
     Err(Error::new(
         ErrorCode::InvalidOption,
         format!(
-            "storage.default_location is {}, but the segments of this database were written below {}: move the \
-             directory back, or set storage.default_location to it",
+            "storage.default_location is {}, but the segments of this database were written below {}, and while there \
+             are segments it cannot be another: set storage.default_location to that path, with the directory at it",
             segments.local_root().display(),
             recorded.path
         ),

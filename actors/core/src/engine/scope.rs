@@ -67,6 +67,8 @@ pub(crate) struct Scope {
     pub(crate) is_heavy: bool,
     /// The statement's text, where its plans are kept.
     pub(crate) plan_text: Option<Arc<str>>,
+    /// Whether its plans are kept if its text comes again.
+    pub(crate) is_first_use: bool,
     pub(crate) results: Arc<MemoryReservation>,
     pub(crate) session: Option<Arc<SessionCache>>,
     limits: Limits,
@@ -188,6 +190,7 @@ impl Scope {
             namespace: caller.namespace.clone(),
             is_heavy: false,
             plan_text: None,
+            is_first_use: false,
             results: Arc::clone(&caller.results),
             session: caller.session.clone(),
             limits: Limits { deadline, cancel: caller.cancel.clone(), open_end: None },
@@ -197,6 +200,11 @@ impl Scope {
     /// The same, with plans that are kept for whoever sends this text again.
     pub(crate) fn keeping_plans(self, text: &Arc<str>) -> Self {
         Self { plan_text: Some(Arc::clone(text)), ..self }
+    }
+
+    /// The same for a text whose plans are kept if it comes again.
+    pub(crate) fn of_first_use(self) -> Self {
+        Self { is_first_use: true, ..self }
     }
 
     /// Runs what may be given up: everything but a commit.

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kalamdb_commons::settings::{JobsSettings, SessionSettings};
 use kalamdb_commons::{Result, TableType};
 use kalamdb_store::{LogBounds, PartitionId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -21,14 +22,15 @@ use crate::engine::{Runtime, now_micros};
 use crate::flush::{Sweeper, forget_old_jobs};
 use crate::task::spawn_on;
 
-/// Idle sessions are looked for so often at the least; more often where `session.idle_timeout` is short.
-const SLOWEST_IDLE_CHECK: Duration = Duration::from_secs(60);
+/// What gets old is looked for so often at the least; more often where its setting is short.
+const SLOWEST_CHECK: Duration = Duration::from_secs(60);
+const FASTEST_CHECK: Duration = Duration::from_secs(1);
 const FASTEST_IDLE_CHECK: Duration = Duration::from_millis(100);
+/// Where `jobs.max_rows` is less than this, jobs are looked for more often in proportion.
+const MANY_JOBS: u32 = 100_000;
 
 /// How often files are looked for that can be deleted.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often jobs are looked for that can be forgotten.
-const FORGET_JOBS: Duration = Duration::from_secs(60);
 /// How often change logs are shortened, and how many partitions are looked at each time.
 const TRIM_LOGS: Duration = Duration::from_secs(1);
 const TRIM_PARTITIONS: usize = 2000;
@@ -167,17 +169,13 @@ impl HousekeeperState {
         }));
     }
 
-    fn idle_check_interval(&self) -> Duration {
-        (self.args.runtime.settings().session.idle_timeout / 4).clamp(FASTEST_IDLE_CHECK, SLOWEST_IDLE_CHECK)
-    }
-
     fn arm(&self, myself: &ActorRef<Mail<HousekeeperMsg>>, tick: HousekeeperMsg) {
         let delay = match tick {
             HousekeeperMsg::CheckStore => STORE_CHECK,
             HousekeeperMsg::LogSize => self.args.runtime.settings().storage.size_log_interval,
-            HousekeeperMsg::RetireIdle => self.idle_check_interval(),
+            HousekeeperMsg::RetireIdle => idle_check_interval(&self.args.runtime.settings().session),
             HousekeeperMsg::Sweep => SWEEP,
-            HousekeeperMsg::ForgetJobs => FORGET_JOBS,
+            HousekeeperMsg::ForgetJobs => job_check_interval(&self.args.runtime.settings().jobs),
             HousekeeperMsg::TrimLogs => TRIM_LOGS,
             HousekeeperMsg::Expire => EXPIRE,
         };
@@ -189,6 +187,19 @@ impl HousekeeperState {
         // It ends by itself when the actor is gone.
         drop(myself.send_after(delay, move || Mail::new(&gauges, tick)));
     }
+}
+
+/// How often idle sessions and old registrations are looked for.
+fn idle_check_interval(settings: &SessionSettings) -> Duration {
+    let of_sessions = (settings.idle_timeout / 4).clamp(FASTEST_IDLE_CHECK, SLOWEST_CHECK);
+    let of_registrations = (settings.registration_ttl / 4).clamp(FASTEST_CHECK, SLOWEST_CHECK);
+    of_sessions.min(of_registrations)
+}
+
+/// How often jobs are looked for that can be forgotten.
+fn job_check_interval(settings: &JobsSettings) -> Duration {
+    let most = u32::try_from(settings.max_rows).unwrap_or(u32::MAX).min(MANY_JOBS);
+    (settings.retention / 4).min(SLOWEST_CHECK * most / MANY_JOBS).clamp(FASTEST_CHECK, SLOWEST_CHECK)
 }
 
 /// Takes out what is old in stream tables.
@@ -291,5 +302,30 @@ impl Actor for Housekeeper {
         }
         state.arm(&myself, message);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_shortly_is_looked_for_often() {
+        let seconds = Duration::from_secs;
+        let idle = |idle_timeout, registration_ttl| {
+            idle_check_interval(&SessionSettings { idle_timeout, registration_ttl, ..SessionSettings::default() })
+        };
+        assert_eq!(idle(seconds(1800), seconds(600)), seconds(60));
+        assert_eq!(idle(seconds(1800), seconds(20)), seconds(5));
+        assert_eq!(idle(seconds(1800), seconds(2)), seconds(1));
+        assert_eq!(idle(seconds(8), seconds(600)), seconds(2));
+        assert_eq!(idle(Duration::ZERO, Duration::ZERO), Duration::from_millis(100));
+        let jobs = |retention, max_rows| job_check_interval(&JobsSettings { retention, max_rows });
+        assert_eq!(jobs(seconds(30 * 86_400), 100_000), seconds(60));
+        assert_eq!(jobs(seconds(30 * 86_400), u64::MAX), seconds(60));
+        assert_eq!(jobs(seconds(30 * 86_400), 10_000), seconds(6));
+        assert_eq!(jobs(seconds(30 * 86_400), 3), seconds(1));
+        assert_eq!(jobs(seconds(5), 100_000), Duration::from_millis(1250));
+        assert_eq!(jobs(seconds(1), 100_000), seconds(1));
     }
 }

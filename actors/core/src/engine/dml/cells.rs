@@ -173,7 +173,8 @@ pub(super) async fn kept_batches(
     params: &Params,
 ) -> Result<(Vec<RecordBatch>, Option<PlanCache>)> {
     let Some(Prepared { run, outcome }) = plans::prepare(context, part, &query, params, &[]).await? else {
-        return Ok((batches(context, query()?, params).await?, None));
+        let batches = batches(context, query()?, params).await?;
+        return Ok((batches, plans::first_use(context, &query, params)));
     };
     let mut all = Vec::new();
     run.each(|batch| {

@@ -101,20 +101,28 @@ impl Entry {
         Ok(None)
     }
 
-    /// Puts a plan in the place of those that are for the same parameters; how many those were.
+    /// Puts a plan in the place of those that are for the same parameters; how many plans those were.
     fn put(&self, variant: Variant, params: &Params) -> usize {
         let mut variants = self.variants.write();
-        let before = variants.len();
+        let mut replaced = 0;
         variants.retain(|known| match known {
-            Variant::Compiled(template) => !template.fits(params),
+            Variant::Compiled(template) => {
+                let stays = !template.fits(params);
+                replaced += usize::from(!stays);
+                stays
+            }
             Variant::Refused { shape, .. } => !shape.fits(params),
         });
-        let replaced = before - variants.len();
         if variants.len() == MOST_VARIANTS {
             variants.remove(0);
         }
         variants.push(variant);
         replaced
+    }
+
+    /// Whether there is a plan in it, which is what others are told of: it may hold no more than that none can be had.
+    fn has_plans(&self) -> bool {
+        self.variants.read().iter().any(|variant| matches!(variant, Variant::Compiled(_)))
     }
 
     fn bytes(&self) -> u64 {
@@ -131,6 +139,8 @@ impl Entry {
 struct Kept {
     entry: Arc<Entry>,
     bytes: u64,
+    /// Which time it was put in, of all; 0 while there is nothing in it.
+    time: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -154,15 +164,19 @@ struct Counters {
     invalidations: AtomicU64,
 }
 
-/// Counts what had to make room.
+/// Counts plans that had to make room.
 #[derive(Debug, Clone)]
 struct CountsEvictions(Arc<Counters>);
 
 impl Lifecycle<PlanKey, Kept> for CountsEvictions {
-    type RequestState = ();
+    /// What is being put in, with its time: what was there under its key is replaced, and has made no room by that.
+    type RequestState = Option<(PlanKey, u64)>;
 
-    fn on_evict(&self, (): &mut (), _: PlanKey, _: Kept) {
-        self.0.evictions.fetch_add(1, Ordering::Relaxed);
+    fn on_evict(&self, put_in: &mut Option<(PlanKey, u64)>, key: PlanKey, kept: Kept) {
+        let is_replaced = put_in.as_ref().is_some_and(|(own, time)| *own == key && *time != kept.time);
+        if !is_replaced && kept.entry.has_plans() {
+            self.0.evictions.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -183,6 +197,8 @@ pub(crate) struct PlanCache {
     entries: Cache<PlanKey, Kept, Weight, DefaultHashBuilder, CountsEvictions>,
     counters: Arc<Counters>,
     capacity: u64,
+    /// How often something was put in.
+    times: AtomicU64,
 }
 
 impl fmt::Debug for PlanCache {
@@ -198,21 +214,30 @@ impl PlanCache {
         let weight = Weight { least: bytes.div_ceil(entries as u64) };
         let lifecycle = CountsEvictions(Arc::clone(&counters));
         let entries_bytes = Cache::with(entries, bytes, weight, DefaultHashBuilder::default(), lifecycle);
-        Self { entries: entries_bytes, counters, capacity: entries as u64 }
+        Self { entries: entries_bytes, counters, capacity: entries as u64, times: AtomicU64::new(0) }
     }
 
     /// Forgets all plans; how many texts they were of.
     pub(crate) fn clear(&self) -> u64 {
-        let count = self.entries.len() as u64;
+        let count = self.with_plans().count() as u64;
         self.entries.clear();
         count
     }
 
+    /// The entries that others are told of, in no order.
+    fn with_plans(&self) -> impl Iterator<Item = (PlanKey, Kept)> {
+        self.entries.iter().filter(|(_, kept)| kept.entry.has_plans())
+    }
+
     pub(crate) fn overview(&self) -> PlanCacheOverview {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (mut entries, mut bytes) = (0, 0);
+        for (_, kept) in self.with_plans() {
+            (entries, bytes) = (entries + 1, bytes + kept.bytes);
+        }
         PlanCacheOverview {
-            entries: self.entries.len() as u64,
-            bytes: self.entries.iter().map(|(_, kept)| kept.bytes).sum(),
+            entries,
+            bytes,
             capacity: self.capacity,
             hits: count(&self.counters.hits),
             misses: count(&self.counters.misses),
@@ -227,19 +252,22 @@ impl PlanCache {
         let out = AtomicU64::new(0);
         self.entries.retain(|key, kept| {
             let mut variants = kept.entry.variants.write();
-            let before = variants.len();
+            let is_new = variants.is_empty();
             variants.retain(|variant| match variant {
-                Variant::Compiled(template) => template.is_of(catalog, &key.namespace),
+                Variant::Compiled(template) => {
+                    let stays = template.is_of(catalog, &key.namespace);
+                    out.fetch_add(u64::from(!stays), Ordering::Relaxed);
+                    stays
+                }
                 Variant::Refused { catalog: of, .. } => std::ptr::eq(of.as_ptr(), Arc::as_ptr(catalog)),
             });
-            out.fetch_add((before - variants.len()) as u64, Ordering::Relaxed);
             // One that has had none yet is being compiled: who asks meanwhile waits for that.
-            before == 0 || !variants.is_empty()
+            is_new || !variants.is_empty()
         });
         self.counters.invalidations.fetch_add(out.into_inner(), Ordering::Relaxed);
     }
 
-    /// All entries, in no order.
+    /// All entries with plans, in no order.
     pub(crate) fn rows(&self) -> Vec<PlanRow> {
         let row = |(key, kept): (PlanKey, Kept)| {
             let mut versions: Vec<String> = Vec::new();
@@ -260,7 +288,7 @@ impl PlanCache {
                 last_used_at: kept.entry.last_used_at.load(Ordering::Relaxed),
             }
         };
-        self.entries.iter().map(row).collect()
+        self.with_plans().map(row).collect()
     }
 
     /// Whether a text is known to be a lookup of one row with parameters like these.
@@ -277,12 +305,12 @@ impl PlanCache {
         context: &Arc<StatementContext>,
         params: &Params,
         compiled: impl FnOnce() -> Result<Template>,
-    ) -> Option<(Arc<Template>, Outcome)> {
+    ) -> Option<Found> {
         let known = self.entries.get(&key).map(|kept| kept.entry);
         let entry = match known {
             Some(entry) => entry,
             None => {
-                let kept = Kept { entry: Arc::new(Entry::new()), bytes: ENTRY_BYTES };
+                let kept = Kept { entry: Arc::new(Entry::new()), bytes: ENTRY_BYTES, time: 0 };
                 // Two that come at once share one: what they wait for is in it.
                 let found = self.entries.get_or_insert_with(&key, || Ok::<_, ()>(kept.clone()));
                 found.unwrap_or(kept).entry
@@ -290,11 +318,12 @@ impl PlanCache {
         };
         entry.last_used_at.store(context.now, Ordering::Relaxed);
         if let Some(template) = entry.find(context, params).ok()? {
-            return Some((template, self.hit(&entry)));
+            return Some(Found { template, entry, outcome: Outcome::Hit });
         }
-        let _compiling = entry.compiling.lock().await;
+        let compiling = entry.compiling.lock().await;
         if let Some(template) = entry.find(context, params).ok()? {
-            return Some((template, self.hit(&entry)));
+            drop(compiling);
+            return Some(Found { template, entry, outcome: Outcome::Hit });
         }
         let made = match compiled() {
             Ok(template) => template.make_ready(context).await.map(|()| template),
@@ -306,7 +335,7 @@ impl PlanCache {
                 entry.compilations.fetch_add(1, Ordering::Relaxed);
                 self.counters.compilations.fetch_add(1, Ordering::Relaxed);
                 self.counters.misses.fetch_add(1, Ordering::Relaxed);
-                (Variant::Compiled(Arc::clone(&template)), Some((template, Outcome::Miss)))
+                (Variant::Compiled(Arc::clone(&template)), Some(template))
             }
             // The caller's mistake: of others' statements it says nothing.
             Err(error) if !matches!(error.code, ErrorCode::Internal | ErrorCode::Unsupported) => return None,
@@ -319,11 +348,14 @@ impl PlanCache {
         let replaced = entry.put(variant, params) as u64;
         self.counters.invalidations.fetch_add(replaced, Ordering::Relaxed);
         let bytes = entry.bytes();
-        self.entries.insert(key, Kept { entry: Arc::clone(&entry), bytes });
-        template
+        let time = self.times.fetch_add(1, Ordering::Relaxed) + 1;
+        let kept = Kept { entry: Arc::clone(&entry), bytes, time };
+        self.entries.insert_with_lifecycle(key.clone(), kept, &mut Some((key, time)));
+        drop(compiling);
+        Some(Found { template: template?, entry, outcome: Outcome::Miss })
     }
 
-    /// Counts a statement without a plan, whose text was known or was not.
+    /// Counts a statement whose plan is not kept here, and whose text was known or was not.
     pub(crate) fn note(&self, was_known: bool) -> Outcome {
         let (counter, outcome) =
             if was_known { (&self.counters.hits, Outcome::Hit) } else { (&self.counters.misses, Outcome::Miss) };
@@ -331,11 +363,17 @@ impl PlanCache {
         outcome
     }
 
-    fn hit(&self, entry: &Entry) -> Outcome {
+    fn count_hit(&self, entry: &Entry) {
         entry.hits.fetch_add(1, Ordering::Relaxed);
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
-        Outcome::Hit
     }
+}
+
+/// A plan, and how it was come by.
+struct Found {
+    template: Arc<Template>,
+    entry: Arc<Entry>,
+    outcome: Outcome,
 }
 
 /// A compiled query that is about to run.
@@ -359,11 +397,17 @@ pub(crate) async fn prepare(
     let Some(text) = context.plan_text.clone().filter(|_| !context.is_heavy) else { return Ok(None) };
     let key = PlanKey { text, namespace: context.namespace.clone(), part };
     let compiled = || compile(context, query()?, params, outputs);
-    let Some((template, outcome)) = context.runtime.plans().template(key, context, params, compiled).await else {
+    let plans = context.runtime.plans();
+    let Some(Found { template, entry, outcome }) = plans.template(key, context, params, compiled).await else {
         return Ok(None);
     };
     // What a role may not read is said by the planner, in its words.
     let Ok(partitions) = template.partitions(context) else { return Ok(None) };
-    let run = template.run(context, partitions, params).await?;
+    let values = template.values(context, params)?;
+    if outcome == Outcome::Hit {
+        // Not before: a statement whose parameters are refused does not run by the plan.
+        plans.count_hit(&entry);
+    }
+    let run = template.run(context, partitions, values).await?;
     Ok(Some(Prepared { run, outcome }))
 }

@@ -112,7 +112,15 @@ impl Template {
         self.tables.iter().map(|one| Ok(context.resolve(&one.table, Action::Read)?.1)).collect()
     }
 
-    fn values(&self, context: &StatementContext, params: &Params) -> Result<BTreeMap<SlotName, ScalarValue>> {
+    /// What its slots are bound to for this statement.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ParamTypeMismatch`](kalamdb_commons::ErrorCode::ParamTypeMismatch).
+    pub(super) fn values(
+        &self,
+        context: &StatementContext,
+        params: &Params,
+    ) -> Result<BTreeMap<SlotName, ScalarValue>> {
         let mut values = BTreeMap::new();
         // Counts first, as a plan for the statement alone has it.
         for counts in [true, false] {
@@ -131,17 +139,16 @@ impl Template {
         Ok(values)
     }
 
-    /// Runs it.
+    /// Runs it with these [`values`](Self::values).
     ///
     /// # Errors
-    /// [`ErrorCode::ParamTypeMismatch`](kalamdb_commons::ErrorCode::ParamTypeMismatch), and what its planning and its start give.
+    /// What its planning and its start give.
     pub(super) async fn run(
         self: Arc<Self>,
         context: &Arc<StatementContext>,
         partitions: Vec<PartitionId>,
-        params: &Params,
+        values: BTreeMap<SlotName, ScalarValue>,
     ) -> Result<Run> {
-        let values = self.values(context, params)?;
         if let Some(point) = &self.point {
             let partition =
                 partitions.get(point.table).ok_or_else(|| Error::internal("a lookup without a partition"))?;

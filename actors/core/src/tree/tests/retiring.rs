@@ -70,6 +70,19 @@ async fn a_session_whose_user_is_subscribed_does_not_retire() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn old_registrations_go_though_nobody_asks() {
+    let fixture =
+        Fixture::start_with(|settings| settings.session.registration_ttl = Duration::from_millis(10), |_| {}).await;
+    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
+    fixture.rows("ann", "SELECT id FROM t").await;
+    eventually("the registration goes", || {
+        let rows = fixture.runtime.sessions().rows();
+        rows.iter().any(|session| session.registrations == 0 && session.evictions > 0)
+    })
+    .await;
+}
+
 /// Sessions are retired all the time while their users send statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_sent_while_sessions_retire_run_exactly_once() {
