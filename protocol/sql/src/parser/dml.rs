@@ -19,9 +19,9 @@ pub(super) fn insert(input: &mut Input<'_>) -> Result<Statement> {
         input.expect_word("INSERT")?;
         return Err(input.unexpected("INTO"));
     }
-    let sampled = queries::refuse_clauses(input, true)?;
+    let modified = queries::refuse_clauses(input, true)?;
     let parsed = input.parse(|parser| parser.parse_statement())?;
-    queries::refuse_samples(input, sampled, &parsed)?;
+    queries::refuse_modifiers(input, modified, &parsed)?;
     let ast::Statement::Insert(insert) = parsed else { return Err(refused::never(input, "this form of INSERT")) };
     refuse_insert_clauses(input, &insert)?;
     let TableObject::TableName(table) = &insert.table else {
@@ -115,9 +115,9 @@ fn on_conflict(input: &Input<'_>, on: OnInsert) -> Result<OnConflict> {
 
 /// `UPDATE … SET …`
 pub(super) fn update(input: &mut Input<'_>) -> Result<Statement> {
-    let sampled = queries::refuse_clauses(input, false)?;
+    let modified = queries::refuse_clauses(input, false)?;
     let parsed = input.parse(|parser| parser.parse_statement())?;
-    queries::refuse_samples(input, sampled, &parsed)?;
+    queries::refuse_modifiers(input, modified, &parsed)?;
     let ast::Statement::Update(update) = parsed else { return Err(refused::never(input, "this form of UPDATE")) };
     if update.from.is_some() {
         return Err(refused::never(input, "UPDATE … FROM: use a subquery"));
@@ -141,9 +141,9 @@ pub(super) fn delete(input: &mut Input<'_>) -> Result<Statement> {
         input.expect_word("DELETE")?;
         return Err(input.unexpected("FROM"));
     }
-    let sampled = queries::refuse_clauses(input, false)?;
+    let modified = queries::refuse_clauses(input, false)?;
     let parsed = input.parse(|parser| parser.parse_statement())?;
-    queries::refuse_samples(input, sampled, &parsed)?;
+    queries::refuse_modifiers(input, modified, &parsed)?;
     let ast::Statement::Delete(delete) = parsed else { return Err(refused::never(input, "this form of DELETE")) };
     if delete.using.is_some() {
         return Err(refused::never(input, "DELETE … USING: use a subquery"));

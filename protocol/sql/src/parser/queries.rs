@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use kalamdb_commons::{Error, ErrorCode, Result};
-use sqlparser::ast::{Query, SelectItem, SetExpr, TableFactor, Visit, Visitor};
+use sqlparser::ast::{Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -13,25 +13,25 @@ use crate::Statement;
 
 /// `SELECT`, `WITH … SELECT`, `VALUES`, in brackets or not.
 pub(super) fn query(input: &mut Input<'_>) -> Result<Statement> {
-    let sampled = refuse_clauses(input, false)?;
+    let modified = refuse_clauses(input, false)?;
     let query = input.parse(|parser| parser.parse_query())?;
-    refuse_samples(input, sampled, &query)?;
+    refuse_modifiers(input, modified, &query)?;
     check(input, &query)?;
     Ok(Statement::Query(query))
 }
 
-/// Whether a statement has a word that begins a sample of a table; a name may be such a word too.
+/// Whether a statement has a word that begins a modifier of a table or of a SELECT; a name may be such a word too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SampleWord {
+pub(super) enum ModifierWord {
     Absent,
     Present,
 }
 
-/// Refuses what the engine would take and the contract does not have, at any depth. Samples can be told from
-/// names only once the statement is parsed: [`refuse_samples`].
-pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<SampleWord> {
+/// Refuses what the engine would take and the contract does not have, at any depth. Modifiers can be told from
+/// names only once the statement is parsed: [`refuse_modifiers`].
+pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<ModifierWord> {
     let begin = input.index();
-    let mut sampled = SampleWord::Absent;
+    let mut modified = ModifierWord::Absent;
     let keyword_at = |index: usize| match input.token(index) {
         Some(Token::Word(word)) => word.keyword,
         _ => Keyword::NoKeyword,
@@ -55,8 +55,12 @@ pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<SampleWo
                 "row locks (FOR UPDATE, FOR SHARE)"
             }
             (Keyword::OPERATOR, _) if input.token(index + 1) == Some(&Token::LParen) => "OPERATOR()",
-            (Keyword::TABLESAMPLE | Keyword::SAMPLE, _) => {
-                sampled = SampleWord::Present;
+            (Keyword::TABLESAMPLE | Keyword::SAMPLE | Keyword::ORDINALITY | Keyword::CONNECT, _) => {
+                modified = ModifierWord::Present;
+                continue;
+            }
+            (Keyword::WITH, _) if input.token(index + 1) == Some(&Token::LParen) => {
+                modified = ModifierWord::Present;
                 continue;
             }
             _ => continue,
@@ -64,27 +68,39 @@ pub(super) fn refuse_clauses(input: &Input<'_>, insert: bool) -> Result<SampleWo
         let position = input.position_of(index);
         return Err(refused::never(input, what).at(position.line, position.column));
     }
-    Ok(sampled)
+    Ok(modified)
 }
 
-/// Refuses samples of tables: the engine would leave them out without a word.
-pub(super) fn refuse_samples(input: &Input<'_>, sampled: SampleWord, parsed: &impl Visit) -> Result<()> {
-    if sampled == SampleWord::Present && parsed.visit(&mut SampleFinder).is_break() {
-        return Err(refused::never(input, "TABLESAMPLE"));
+/// Refuses what the engine would leave out without a word: samples and hints of tables, their rows' numbers, hierarchies.
+pub(super) fn refuse_modifiers(input: &Input<'_>, modified: ModifierWord, parsed: &impl Visit) -> Result<()> {
+    if modified == ModifierWord::Present
+        && let ControlFlow::Break(what) = parsed.visit(&mut ModifierFinder)
+    {
+        return Err(refused::never(input, what));
     }
     Ok(())
 }
 
-struct SampleFinder;
+struct ModifierFinder;
 
-impl Visitor for SampleFinder {
-    type Break = ();
+impl Visitor for ModifierFinder {
+    /// What it is.
+    type Break = &'static str;
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        if select.connect_by.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break("CONNECT BY") }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         match factor {
             TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
-                ControlFlow::Break(())
+                ControlFlow::Break("TABLESAMPLE")
             }
+            // A function in FROM has rows to number, too, and the engine does not.
+            TableFactor::Table { with_ordinality: true, .. } | TableFactor::UNNEST { with_ordinality: true, .. } => {
+                ControlFlow::Break("WITH ORDINALITY")
+            }
+            TableFactor::Table { with_hints, .. } if !with_hints.is_empty() => ControlFlow::Break("hints of a table"),
             _ => ControlFlow::Continue(()),
         }
     }
