@@ -198,9 +198,10 @@ mod tests {
         ] {
             assert_eq!(marked(sql), sql);
         }
+        // The one within is another expression, of other columns.
         assert_eq!(
-            marked("SELECT (SELECT max(b + $1) FROM u) FROM t GROUP BY b + $1"),
-            "SELECT (SELECT max(b + $1) FROM u) FROM t GROUP BY b + $1#1.0"
+            marked("SELECT (SELECT max(b + $1) AS m FROM u) FROM t GROUP BY b + $1"),
+            "SELECT (SELECT max(b + $1#2.0) AS m FROM u) FROM t GROUP BY b + $1#1.0"
         );
     }
 }

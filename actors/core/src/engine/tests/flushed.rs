@@ -102,7 +102,8 @@ async fn a_query_reads_what_it_needs_of_segments() {
     let (rows, work) = server.work("SELECT * FROM t WHERE id = 4003").await;
     assert_eq!((rows, work["segments_read"], work["hot_rows_read"]), (1, 1, 0));
     let (rows, work) = server.work("SELECT * FROM t WHERE id = 4000 AND stars = 0").await;
-    assert_eq!((rows, work["segments_read"]), (1, 4));
+    // It is the oldest that has it; the filters of the others, which are in memory, do not know the key.
+    assert_eq!((rows, work["segments_read"]), (1, 1));
     assert_eq!(server.work("SELECT * FROM t WHERE id = 4000 AND stars = 1").await.0, 0);
     server.run("u", "UPDATE t SET block = 70 WHERE id = 4003; DELETE FROM t WHERE id = 4000", vec![]).await;
     let (rows, work) = server.work("SELECT * FROM t WHERE id = 4003 AND block = 70").await;
