@@ -47,28 +47,29 @@ impl EngineSource {
     }
 
     /// Runs work on a thread with the stack that parsing and planning take, when it is its turn. It ends with whoever waits
-    /// for it: a client that comes and goes leaves none behind. What may take long to plan, which is not called off, has a
-    /// thread of its own, as statements of that kind have.
+    /// for it: a client that comes and goes leaves none behind. What may take long to plan, which is not called off, has
+    /// turns and a thread of its own, as statements of that kind have, and keeps nobody else from his.
     async fn on_statement_thread<T: Send + 'static>(
         &self,
         turns: &Semaphore,
         asked: &compile::Asked,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let _turn = turns.acquire().await.map_err(Error::internal)?;
-        let (runtime, asked, threads) = (Arc::clone(&self.runtime), asked.clone(), self.runtime.statements().clone());
-        let begun = threads.clone().spawn(async move {
-            if !asked.is_heavy(&runtime)? {
-                return work.await;
+        let threads = self.runtime.statements().clone();
+        if asked.may_be_heavy() {
+            let (runtime, asked) = (Arc::clone(&self.runtime), asked.clone());
+            let is_heavy = threads.spawn(async move { asked.is_heavy(&runtime) });
+            if AbortOnDropHandle::new(is_heavy).await.map_err(Error::internal)?? {
+                let permit = Arc::clone(self.runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
+                let apart = threads.clone().spawn_blocking(move || {
+                    let _permit = permit;
+                    threads.block_on(work)
+                });
+                return apart.await.map_err(Error::internal)?;
             }
-            let permit = Arc::clone(runtime.heavy_plans()).acquire_owned().await.map_err(Error::internal)?;
-            let apart = threads.clone().spawn_blocking(move || {
-                let _permit = permit;
-                threads.block_on(work)
-            });
-            apart.await.map_err(Error::internal)?
-        });
-        AbortOnDropHandle::new(begun).await.map_err(Error::internal)?
+        }
+        let _turn = turns.acquire().await.map_err(Error::internal)?;
+        AbortOnDropHandle::new(threads.spawn(work)).await.map_err(Error::internal)?
     }
 }
 

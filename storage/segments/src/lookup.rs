@@ -22,6 +22,8 @@ use crate::writer::PAGE_ROWS;
 
 /// Most rows of which all columns are decoded to read one: two pages, between whose bounds a key may lie.
 const MOST_ROWS_AT_ONCE: u64 = 2 * PAGE_ROWS as u64;
+/// About so many bytes of them, before compression: wide rows are read one by one.
+const MOST_BYTES_AT_ONCE: u64 = 256 << 10;
 
 /// Where keys are, and what it took to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,6 +91,17 @@ impl Segment {
         Ok(lookup)
     }
 
+    /// About how many bytes some columns of a row have, on average and before compression.
+    fn bytes_of_row(&self, leaves: &[usize]) -> u64 {
+        let groups = self.loaded.metadata.row_groups();
+        let bytes: i64 = groups
+            .iter()
+            .flat_map(|group| leaves.iter().filter_map(|leaf| group.columns().get(*leaf)))
+            .map(|column| column.uncompressed_size())
+            .sum();
+        u64::try_from(bytes).unwrap_or(u64::MAX) / self.rows().max(1)
+    }
+
     /// The rows among which a key may be; none where bounds or filters know that it is not there.
     fn rows_to_search(&self, key: &[u8], work: &mut LookupWork) -> Result<Range<u64>> {
         let rows = self.loaded.zones.rows_of(key);
@@ -117,11 +130,13 @@ impl Segment {
         if rows.is_empty() {
             return Ok(None);
         }
-        if rows.end - rows.start > MOST_ROWS_AT_ONCE {
+        let bound = self.bind(columns.with_key())?;
+        let count = rows.end - rows.start;
+        if count > MOST_ROWS_AT_ONCE || count.saturating_mul(self.bytes_of_row(&bound.decoded)) > MOST_BYTES_AT_ONCE {
             let Some(position) = self.find(&[key]).await?.positions.first().copied().flatten() else { return Ok(None) };
             return Ok(Some((position, self.fetch(&[position], columns.own()).await?)));
         }
-        let read = RowRead::of(self.bind(columns.with_key())?);
+        let read = RowRead::of(bound);
         let stream = self.read_rows(&RowRanges::new(vec![rows.clone()]), &read, None)?;
         let batches: Vec<_> = stream.try_collect().await?;
         let batch = match batches.as_slice() {

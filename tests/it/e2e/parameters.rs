@@ -252,6 +252,20 @@ async fn text_beside_a_column_that_is_none_is_meant_for_it() {
             assert_eq!(ann.sql_params(&sql, json!([given])).await.success().scalar(), json!(expected), "{sql}");
         }
     }
+    // A UUID in any case, and by a plan that is kept as by one that is made for the statement.
+    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    ann.sql(format!("UPDATE t SET uu = '{id}'")).await.ok();
+    for condition in [
+        "CASE uu WHEN $1 THEN true ELSE false END",
+        "nullif(uu, $1) IS NULL",
+        "uu = ANY(ARRAY[$1])",
+        "(uu, uu) = ($1, $1)",
+    ] {
+        let sql = format!("SELECT id FROM t WHERE {condition}");
+        for given in [id.to_uppercase(), id.to_owned(), id.to_uppercase()] {
+            assert_eq!(ann.sql_params(&sql, json!([given])).await.success().rows().len(), 1, "{sql}");
+        }
+    }
     let bytes = "UPDATE t SET by = CASE WHEN id = 1 THEN $1 ELSE by END RETURNING by";
     assert_eq!(ann.sql_params(bytes, json!(["aGk="])).await.success().scalar(), json!("aGk="));
     let wrong = ann.sql_params("SELECT coalesce($1, ts) FROM t", json!(["yesterday"])).await;

@@ -41,9 +41,14 @@ pub(crate) fn rewrite_expressions_of(
         schema.merge(scan.projected_schema.as_ref());
     }
     let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
+    let rewritten = |expr: Expr| {
         let saved = names.save(&expr);
         let rewritten = expr.transform_up(|inner| rewrite(inner, &schema))?;
         Ok(rewritten.update_data(|inner| saved.restore(inner)))
+    };
+    node.map_expressions(|expr| match expr {
+        // Its parts have names, it has none: with one it would be no set any more.
+        set @ Expr::GroupingSet(_) => set.map_children(rewritten),
+        expr => rewritten(expr),
     })
 }

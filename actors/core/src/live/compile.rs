@@ -38,6 +38,9 @@ use crate::engine::{
     is_heavy, is_virtual, name_outputs,
 };
 
+/// A shorter text nests nothing so deep that it takes long to plan.
+const SURELY_LIGHT_BYTES: usize = 200;
+
 /// The name of a row's own number among the columns that are decoded.
 const ROW_NUMBER: &str = "\u{1f}row number";
 
@@ -83,6 +86,11 @@ impl Asked {
         let caller = Caller::new(runtime, identity, header_user, self.namespace.clone(), &CancellationToken::new());
         let limit: Duration = runtime.settings().server.request_timeout;
         Scope::light(runtime, &caller, Instant::now() + limit)
+    }
+
+    /// Whether it is worth asking [`is_heavy`](Self::is_heavy): what is short is not.
+    pub(super) fn may_be_heavy(&self) -> bool {
+        self.sql.len() > SURELY_LIGHT_BYTES
     }
 
     /// Whether planning it may take long.

@@ -1,6 +1,7 @@
 //! Names for the lists of nested queries, given as aliases: the query around them says such a name again, so it has to be
 //! the one that a result would have.
 
+use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut};
@@ -92,11 +93,17 @@ impl Namer<'_> {
             return;
         }
         let Some(texts) = self.texts(select) else { return };
+        // Names of a list are different; written without qualifiers, two expressions may not be.
+        let mut given: HashSet<String> = select.projection.iter().filter_map(alias_of).collect();
         for (item, text) in select.projection.iter_mut().zip(texts) {
             if let SelectItem::UnnamedExpr(expr) = item
                 && !is_column(expr)
             {
-                let alias = Ident::with_quote('"', written(self.source, text));
+                let name = written(self.source, text);
+                if !given.insert(name.clone()) {
+                    continue;
+                }
+                let alias = Ident::with_quote('"', name);
                 let expr = std::mem::replace(expr, Expr::value(Value::Null));
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
@@ -126,7 +133,18 @@ fn takes_name(item: &SelectItem) -> bool {
 
 /// Whether it has a column's name already.
 fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(inner) => is_column(inner),
+        _ => false,
+    }
+}
+
+fn alias_of(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    }
 }
 
 /// Where a set operation's names come from.

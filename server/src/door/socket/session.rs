@@ -127,13 +127,15 @@ pub(super) struct Session<'a, L, G> {
     /// No frame has come: a token may still say who the localhost rule's caller really is.
     is_fresh: bool,
     beginning: Beginning,
+    /// Changes of users since it began.
+    users: watch::Receiver<u64>,
 }
 
 impl<'a, L: Live, G: Gate> Session<'a, L, G> {
     pub(super) fn new(live: L, gate: &'a G, pulse: &'a Pulse, claim: Claim, beginning: Beginning) -> Self {
         let ends_at = claim.ends_at();
         let is_fresh = beginning == Beginning::Known;
-        Self { live, gate, pulse, claim, ends_at, is_fresh, beginning }
+        Self { live, gate, pulse, claim, ends_at, is_fresh, beginning, users: gate.changes() }
     }
 
     /// What is left when the session has ended.
@@ -152,13 +154,12 @@ impl<'a, L: Live, G: Gate> Session<'a, L, G> {
         if self.beginning == Beginning::Announced {
             Box::pin(self.in_time(Task::Announce)).await?;
         }
-        let mut users = self.gate.changes();
         loop {
             let ends_at = self.ends_at;
             let task = tokio::select! {
                 incoming = messages.next() => Task::Message(incoming),
                 () = self.pulse.beat.notified() => Task::Beat,
-                () = changed(&mut users) => Task::Look,
+                () = changed(&mut self.users) => Task::Look,
                 () = passed(ends_at) => return Err(expired()),
                 () = self.live.attend() => continue,
             };

@@ -75,6 +75,27 @@ async fn a_row_is_found_with_its_columns_at_once() {
     }
 }
 
+/// They are read one by one: to decode those around one of them is not worth it.
+#[tokio::test]
+async fn a_wide_row_is_found_alone() {
+    let table = table(&[("id", ColumnType::BigInt), ("text", ColumnType::Text)], 1);
+    // Of a kilobyte each, and none like another.
+    let text = |number: i64| (0..60).map(|at| ((number + 1) * (at + 7919) * 104_729).to_string()).collect::<String>();
+    let rows: Vec<TestRow> = (0..2500)
+        .map(|number| TestRow::new(number + 1, vec![Value::BigInt(number), Value::Text(text(number))]))
+        .collect();
+    let stored = Stored::new(&table, &rows).await;
+    let segment = stored.open().await.expect("opened");
+    let all = KeyedProjection::new(everything(&table));
+    let wide = segment.bytes_of_row(&segment.bind(all.with_key()).expect("bound").decoded);
+    assert!(wide * PAGE_ROWS as u64 > MOST_BYTES_AT_ONCE, "{wide}");
+    for number in [0, 1023, 1024, 2499] {
+        let found = segment.find_row(&rows[number].key(&table), &all).await.expect("looked up");
+        let (position, row) = found.expect("it is there");
+        assert_eq!((position, rows_of(&table, &row)), (number as u64, vec![whole(&rows[number])]));
+    }
+}
+
 /// Bounds of pages are cut where keys are long, so all of these are between the bounds of every page.
 #[tokio::test]
 async fn a_row_is_found_where_no_page_can_be_told_from_another() {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, LogicalPlan};
 use kalamdb_commons::Result;
 use kalamdb_sql::ColumnType;
 
@@ -88,6 +89,19 @@ pub(super) fn sibling_types(plan: &LogicalPlan) -> Result<HashMap<usize, ColumnT
                     Expr::ScalarFunction(function) if OF_ONE_TYPE.contains(&function.name()) => {
                         note_siblings(&function.args.iter().collect::<Vec<_>>(), &schema, &mut types);
                     }
+                    // `x = ANY(ARRAY[…])`
+                    Expr::ScalarFunction(function) if function.name() == "array_has" => {
+                        if let [array, value] = function.args.as_slice()
+                            && let Some(items) = arguments_of(array, "make_array")
+                        {
+                            note_siblings(&items.iter().chain([value]).collect::<Vec<_>>(), &schema, &mut types);
+                        }
+                    }
+                    // `(a, b) = (…)`
+                    Expr::BinaryExpr(BinaryExpr { left, right, .. }) => note_rows(left, right, &schema, &mut types),
+                    Expr::InList(InList { expr, list, .. }) => {
+                        list.iter().for_each(|item| note_rows(expr, item, &schema, &mut types));
+                    }
                     Expr::Case(case) => {
                         let (whens, thens): (Vec<&Expr>, Vec<&Expr>) =
                             case.when_then_expr.iter().map(|(when, then)| (when.as_ref(), then.as_ref())).unzip();
@@ -108,11 +122,25 @@ pub(super) fn sibling_types(plan: &LogicalPlan) -> Result<HashMap<usize, ColumnT
     Ok(types)
 }
 
+/// What is compared with one another in a comparison of rows.
+fn note_rows(left: &Expr, right: &Expr, schema: &DFSchema, types: &mut HashMap<usize, ColumnType>) {
+    let (Some(left), Some(right)) = (arguments_of(left, "struct"), arguments_of(right, "struct")) else { return };
+    left.iter().zip(right).for_each(|(left, right)| note_siblings(&[left, right], schema, types));
+}
+
+fn arguments_of<'e>(expr: &'e Expr, name: &str) -> Option<&'e [Expr]> {
+    match unaliased(expr) {
+        Expr::ScalarFunction(function) if function.name() == name => Some(&function.args),
+        _ => None,
+    }
+}
+
 fn note_siblings(exprs: &[&Expr], schema: &DFSchema, types: &mut HashMap<usize, ColumnType>) {
     let column = exprs.iter().find(|expr| matches!(expr, Expr::Column(_) | Expr::OuterReferenceColumn(..)));
     let field = column.and_then(|column| column.to_field(schema).ok());
     let column_type = field.and_then(|(_, field)| column_type_of_field(&field)).filter(|column_type| {
-        matches!(column_type, ColumnType::Timestamp | ColumnType::Date | ColumnType::Bytes | ColumnType::Decimal { .. })
+        use ColumnType::{Bytes, Date, Decimal, Timestamp, Uuid};
+        matches!(column_type, Timestamp | Date | Bytes | Uuid | Decimal { .. })
     });
     for expr in exprs {
         note_type(expr, column_type, types);

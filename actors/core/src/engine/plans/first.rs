@@ -51,15 +51,23 @@ impl ast::Visitor for Finder<'_> {
         self.is_open |= query.with.as_ref().is_some_and(|with| with.recursive);
         ControlFlow::Continue(())
     }
+
     fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
         match relation.0.as_slice() {
             // It may be the name of a part of the query, too.
             [_] => self.is_open |= self.context.virtual_namespace().is_some(),
-            [ast::ObjectNamePart::Identifier(namespace), _] => {
+            [.., ast::ObjectNamePart::Identifier(namespace), _] => {
                 self.has_virtual_tables |= is_virtual(&namespace.value.to_ascii_lowercase());
             }
             _ => {}
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<()> {
+        // Rows that a function makes.
+        self.is_open |=
+            matches!(factor, ast::TableFactor::Table { args: Some(_), .. } | ast::TableFactor::Function { .. });
         ControlFlow::Continue(())
     }
 
