@@ -7,10 +7,12 @@ use serde_json::json;
 const TABLES: usize = 10;
 const USERS: usize = 735;
 
-/// Within `server.shutdown_timeout`, or rows would be hot after it.
+/// Within `server.shutdown_timeout`, or rows would be hot after it; more than its default, which a machine that does
+/// other things meanwhile may exceed.
 #[tokio::test]
 async fn a_stop_flushes_ten_tables_of_many_users() {
-    let mut server = BinaryServer::start_with(&[("flush.default_rows", "1000000")]).await;
+    let settings = [("flush.default_rows", "1000000"), ("server.shutdown_timeout", "50s")];
+    let mut server = BinaryServer::start_with(&settings).await;
     let admin = server.admin();
     admin.sql("CREATE NAMESPACE many").await.ok();
     for table in 0..TABLES {
