@@ -11,6 +11,7 @@ use crate::source::Source;
 
 mod nested;
 
+pub use nested::leftmost_select;
 pub(crate) use nested::name_nested_columns;
 
 /// A name for each item: its alias, its column's name, or its text; a `*` is itself. None where the

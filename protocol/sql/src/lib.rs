@@ -21,6 +21,7 @@ mod types;
 mod value;
 mod words;
 
+pub use column_names::leftmost_select;
 pub use convert::{
     decode_base64, decode_hex, encode_base64, format_decimal, is_in_range, is_json, json_to_value, number_to_value,
     text_to_value,

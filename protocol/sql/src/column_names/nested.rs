@@ -147,8 +147,9 @@ fn alias_of(item: &SelectItem) -> Option<String> {
     }
 }
 
-/// Where a set operation's names come from.
-fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
+/// The SELECT whose items a query's columns are named by: of a set operation that of its first query. None where the
+/// columns are those of something else (VALUES).
+pub fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
     match body {
         SetExpr::Select(select) => Some(select),
         SetExpr::Query(query) => leftmost_select(&mut query.body),

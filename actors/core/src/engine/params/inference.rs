@@ -154,8 +154,7 @@ pub(super) fn inferred_types(plan: &LogicalPlan, count: usize) -> Result<Vec<Opt
         node.apply_expressions(|expr| {
             expr.apply(|inner| {
                 if let Expr::Placeholder(placeholder) = inner
-                    && let Some(place) =
-                        placeholder.id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
+                    && let Some(place) = place_of(inner)
                     && let Some(slot) = place.checked_sub(1).and_then(|place| types.get_mut(place))
                     && let Some(field) = &placeholder.field
                     && !field.data_type().is_null()

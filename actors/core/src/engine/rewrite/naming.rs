@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use kalamdb_sql::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
+use kalamdb_sql::ast::{Expr, Ident, Query, SelectItem, VisitMut, VisitorMut};
+use kalamdb_sql::leftmost_select;
 
 use super::MARK;
 
@@ -69,16 +70,6 @@ impl VisitorMut for Namer {
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
         self.depth -= 1;
         ControlFlow::Continue(())
-    }
-}
-
-/// Where a set operation's names come from.
-fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
-    match body {
-        SetExpr::Select(select) => Some(select),
-        SetExpr::Query(query) => leftmost_select(&mut query.body),
-        SetExpr::SetOperation { left, .. } => leftmost_select(left),
-        _ => None,
     }
 }
 
