@@ -220,6 +220,11 @@ impl Admission {
     }
 
     #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.bounds.running - self.places.available_permits()
+    }
+
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
