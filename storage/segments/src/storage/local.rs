@@ -10,6 +10,7 @@ mod blocking;
 mod directories;
 mod group;
 mod notes;
+mod resident;
 
 use std::fmt;
 use std::fs::File;
@@ -95,6 +96,9 @@ impl SegmentStorage for LocalStorage {
     }
 
     async fn read(&self, path: &SegmentPath, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if let Some(bytes) = self.shared.open.get(path).and_then(|file| resident::read(&file, ranges)) {
+            return Ok(bytes);
+        }
         let (shared, path, ranges) = (Arc::clone(&self.shared), path.clone(), ranges.to_vec());
         self.shared
             .readers
