@@ -153,7 +153,7 @@ async fn a_server_that_dies_makes_the_run_a_failure() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let ann = server.admin().as_user("bench-one").in_namespace(&namespace);
     eventually("rows come in", Duration::from_secs(60), async || {
-        let answer = ann.sql("SELECT count(*) > 20 AS going FROM inserts_one_user").await;
+        let answer = ann.sql("SELECT count(*) > 30 AS going FROM inserts_one_user").await;
         (answer.status == 200 && answer.scalar() == json!(true)).then_some(())
     })
     .await;

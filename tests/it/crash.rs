@@ -103,7 +103,8 @@ async fn one_life(server: &mut BinaryServer, writers: Vec<Writer>, progress: &Ar
     }
     let enough = progress.acknowledged.load(Ordering::Relaxed) + rand::random_range(20..150);
     let acknowledged = || progress.acknowledged.load(Ordering::Relaxed);
-    while acknowledged() < enough {
+    // The first life goes on until a flush was acknowledged, too.
+    while acknowledged() < enough || progress.flushed.load(Ordering::Relaxed) == 0 {
         let before = acknowledged();
         eventually("writers go on", Duration::from_secs(60), async || (acknowledged() > before).then_some(())).await;
     }

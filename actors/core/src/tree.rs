@@ -103,10 +103,10 @@ impl Tree {
         self.root.live()
     }
 
-    /// Whether every singleton runs.
+    /// Whether every singleton runs, and none is still coming up.
     #[cfg(test)]
     pub(crate) fn is_up(&self) -> bool {
-        self.down().is_empty()
+        self.down().is_empty() && self.describe(Some(1), 1).children.iter().all(|child| child.state == "running")
     }
 
     /// The singletons that do not run.

@@ -155,13 +155,14 @@ impl Outbox {
                 self.cut_off();
                 return Err(Ended);
             }
+            // Before they can be read: whoever has read one finds it counted.
+            self.delivered.changes.fetch_add(tails.len() as u64, Ordering::Relaxed);
             for tail in tails {
                 let bookmark = tail.is_bookmark.then_some(tail.seq);
                 let payload = Payload::Shared(head.clone(), tail.clone());
                 state.push(Item { sub: Some(key), payload, kind: Kind::Change(statement), bookmark });
             }
         }
-        self.delivered.changes.fetch_add(tails.len() as u64, Ordering::Relaxed);
         self.filled.notify_one();
         Ok(())
     }

@@ -84,8 +84,10 @@ mod tests {
         assert_eq!(check_against("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), Ok(()));
         assert!(check_against("HTTP/1.1 503 Service Unavailable\r\n\r\n").is_err_and(|why| why.contains("503")));
         assert!(check_against("").is_err_and(|why| why.contains("HTTP")));
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-        let nobody = ServerSettings { port: free, ..ServerSettings::default() };
+        // Bound, so that nobody else takes it, and never listening.
+        let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+        taken.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let nobody = ServerSettings { port: taken.local_addr().expect("it").port(), ..ServerSettings::default() };
         assert!(run(&nobody).is_err_and(|why| why.contains("does not answer")));
     }
 }

@@ -72,6 +72,8 @@ pub(super) async fn serve(tcp: TcpStream, service: Service, args: ConnectionArgs
     let end = loop {
         let now = *phases.borrow_and_update();
         tokio::select! {
+            // What has come already is read before it is found to be late: the server may be what was slow.
+            biased;
             ended = &mut connection => {
                 break match ended {
                     Ok(()) => End::Closed,

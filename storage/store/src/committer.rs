@@ -260,8 +260,24 @@ impl Committer {
         PartitionGuard { committer: self, partition, table, _gate: gate, stripe: stripe.lock().await }
     }
 
-    /// Writes a batch that is not about rows (the catalog), in order with all others; it is synced on return, in
-    /// either mode. Nothing is held while it waits for that.
+    /// Writes a batch of definitions, like [`write_synced`](Self::write_synced). Where its outcome is unknown, nothing can be
+    /// read until the store is opened again: nobody could tell which tables there are.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
+    pub async fn write_definitions(&self, batch: Batch) -> Result<()> {
+        let result = self.write_synced(batch).await;
+        if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
+            self.set_catalog_unknown();
+        }
+        result
+    }
+
+    /// Writes a batch that is not about rows, in order with all others; it is synced on return, in either mode. Nothing
+    /// is held while it waits for that.
     ///
     /// # Errors
     /// [`ErrorCode::StorageUnavailable`]; the error says whether its outcome is known.
@@ -269,11 +285,12 @@ impl Committer {
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
     pub async fn write_synced(&self, batch: Batch) -> Result<()> {
-        let result = self.write_and_sync(batch).await;
-        if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
-            self.set_catalog_unknown();
-        }
-        result
+        let acknowledgement = {
+            let _writer = self.writer.lock().await;
+            self.check_writable()?;
+            self.write_next(batch).await?
+        };
+        self.wait_durable(acknowledgement).await
     }
 
     /// To be called when a flush has moved many rows: later scans of the hot side step over nothing of them.
@@ -286,15 +303,6 @@ impl Committer {
 
     fn set_catalog_unknown(&self) {
         self.catalog_unknown.store(true, Ordering::Release);
-    }
-
-    async fn write_and_sync(&self, batch: Batch) -> Result<()> {
-        let acknowledgement = {
-            let _writer = self.writer.lock().await;
-            self.check_writable()?;
-            self.write_next(batch).await?
-        };
-        self.wait_durable(acknowledgement).await
     }
 
     /// Writes a batch that may be lost to a power cut, and nobody waits for.

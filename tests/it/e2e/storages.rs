@@ -186,14 +186,14 @@ async fn who_may_do_what_with_storages() {
     server.service().sql("SHOW STORAGES").await.ok();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_holds_segments_over_faults_and_restarts() {
     let bucket = Bucket::start().await.expect("an S3 server");
     let mut server = BinaryServer::start_with(&[("logging.level", "debug"), ("flush.retry_backoff", "1m")]).await;
     let namespace = unique("bucket");
     let admin = server.admin().in_namespace(&namespace);
     admin.in_namespace("default").sql(format!("CREATE NAMESPACE {namespace}")).await.ok();
-    admin.sql(create_s3("cloud", &bucket, "tests/a", ", timeout = '2s'")).await.ok();
+    admin.sql(create_s3("cloud", &bucket, "tests/a", ", timeout = '6s'")).await.ok();
     // Forgotten quotes put a credential where a name belongs.
     let wrong = create_s3("other", &bucket, "tests/b", "")
         .replace(&format!("'{}'", Bucket::SECRET_ACCESS_KEY), &format!("\"{}\"", Bucket::SECRET_ACCESS_KEY));
@@ -272,7 +272,7 @@ async fn a_bucket_holds_segments_over_faults_and_restarts() {
 }
 
 /// A new secret is used from the next request on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_changed_in_place() {
     let bucket = Bucket::start().await.expect("an S3 server");
     let server = TestServer::start_with(&[]).await;
@@ -280,14 +280,14 @@ async fn credentials_are_changed_in_place() {
     admin.sql(create_s3("cloud", &bucket, "", "")).await.ok();
     admin.sql("CREATE SHARED TABLE t (id INT PRIMARY KEY) WITH (storage = 'cloud')").await.ok();
     admin.sql("INSERT INTO t VALUES (1)").await.ok();
-    let why = admin.sql("ALTER STORAGE cloud SET (secret_access_key = 'wrong', timeout = '2s')").await;
+    let why = admin.sql("ALTER STORAGE cloud SET (secret_access_key = 'wrong', timeout = '6s')").await;
     let why = why.fails(507, "STORAGE_UNAVAILABLE");
     assert!(!why.contains("wrong'"), "{why}");
     assert_eq!(flush(&admin, "t").await["status"], json!("flushed"), "the old secret is in force");
-    let good = format!("ALTER STORAGE cloud SET (secret_access_key = '{}', timeout = '2s')", Bucket::SECRET_ACCESS_KEY);
+    let good = format!("ALTER STORAGE cloud SET (secret_access_key = '{}', timeout = '6s')", Bucket::SECRET_ACCESS_KEY);
     admin.sql(good).await.ok();
     assert_eq!(admin.sql("SELECT count(*) FROM t").await.success().number(), 1);
     let options = admin.sql("SHOW STORAGES").await.success().column("options")[1].to_string();
-    assert!(options.contains("timeout") && options.contains("2s"), "{options}");
+    assert!(options.contains("timeout") && options.contains("6s"), "{options}");
     assert_no_secret(&options);
 }

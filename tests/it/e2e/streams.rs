@@ -91,7 +91,7 @@ async fn what_is_not_offered_says_so() {
 
 #[tokio::test]
 async fn rows_go_when_they_are_old_and_their_keys_are_free() {
-    let server = with_events("ttl = '400ms'").await;
+    let server = with_events("ttl = '3s'").await;
     let ann = server.user("ann");
     ann.sql("INSERT INTO events (id) VALUES (1), (2)").await.ok();
     assert_eq!(ids(&ann).await.len(), 2);

@@ -38,7 +38,7 @@ async fn healthy(base: String, number: usize, done: Arc<AtomicBool>, served: Arc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_are_ended_and_healthy_ones_notice_nothing() {
     let server = BinaryServer::start_with(&[
-        ("server.header_timeout", "2s"),
+        ("server.header_timeout", "5s"),
         ("server.request_timeout", "60s"),
         ("query.memory_limit", MEMORY_LIMIT),
         ("storage.memory", "64MiB"),

@@ -28,6 +28,8 @@ const BATCHES: usize = 1;
 pub(super) struct Moving {
     schema: SchemaRef,
     threads: Handle,
+    /// How long it may compute here.
+    limit: Duration,
     busy: Duration,
     rows: Rows,
 }
@@ -42,7 +44,11 @@ enum Rows {
 impl Moving {
     /// The stream of a plan that was just begun; `threads` are those for long queries.
     pub(super) fn new(stream: SendableRecordBatchStream, threads: Handle) -> Self {
-        Self { schema: stream.schema(), threads, busy: Duration::ZERO, rows: Rows::Here(stream) }
+        Self::after(LONG, stream, threads)
+    }
+
+    fn after(limit: Duration, stream: SendableRecordBatchStream, threads: Handle) -> Self {
+        Self { schema: stream.schema(), threads, limit, busy: Duration::ZERO, rows: Rows::Here(stream) }
     }
 
     fn go_on_there(&mut self, stream: SendableRecordBatchStream) -> Rows {
@@ -71,7 +77,7 @@ impl Stream for Moving {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match std::mem::replace(&mut self.rows, Rows::Over) {
-                Rows::Here(stream) if self.busy >= LONG => self.rows = self.go_on_there(stream),
+                Rows::Here(stream) if self.busy >= self.limit => self.rows = self.go_on_there(stream),
                 Rows::Here(mut stream) => {
                     let begun = Instant::now();
                     let polled = stream.poll_next_unpin(context);
@@ -80,7 +86,7 @@ impl Stream for Moving {
                         self.rows = Rows::Here(stream);
                     }
                     // Whoever waits is woken by the plan; nobody would be by this one.
-                    if polled.is_ready() || self.busy < LONG {
+                    if polled.is_ready() || self.busy < self.limit {
                         return polled;
                     }
                 }
@@ -153,12 +159,13 @@ mod tests {
         let rows = futures::stream::iter(0..count).then(move |value| {
             let places = Arc::clone(&places);
             async move {
+                // Where it is begun: by its end the machine may have taken as long as it likes.
+                places.lock().push(std::thread::current().id());
                 let begun = Instant::now();
                 while begun.elapsed() < work {
                     std::hint::spin_loop();
                 }
                 tokio::task::yield_now().await;
-                places.lock().push(std::thread::current().id());
                 match fails_at {
                     Some(at) if at == value => Err(DataFusionError::Execution("it fails".to_owned())),
                     _ => Ok(batch(value)),
@@ -177,9 +184,9 @@ mod tests {
     fn a_short_query_stays_and_a_long_one_moves() {
         let (here, there) = (tokio::runtime::Builder::new_current_thread().build().expect("a thread"), others());
         let own = std::thread::current().id();
-        for (work, moves) in [(Duration::ZERO, false), (LONG / 3, true)] {
+        for (work, limit, moves) in [(Duration::ZERO, Duration::from_hours(1), false), (LONG / 3, LONG, true)] {
             let places = Places::default();
-            let stream = Moving::new(plan(30, work, None, &places), there.handle().clone());
+            let stream = Moving::after(limit, plan(30, work, None, &places), there.handle().clone());
             assert_eq!(stream.schema(), batch(0).schema());
             let rows: Vec<_> = here.block_on(stream.map(|row| row.expect("a row")).collect());
             assert_eq!(numbers(&rows), (0..30).collect::<Vec<_>>(), "each once, in order");

@@ -168,7 +168,7 @@ impl CatalogState {
 
     /// A change that takes no rows away: nobody can see half of it.
     async fn publish_new(&self, batch: Batch, snapshot: CatalogSnapshot) -> Result<()> {
-        self.runtime.store().committer.write_synced(batch).await?;
+        self.runtime.store().committer.write_definitions(batch).await?;
         self.gauges.passes("written");
         self.runtime.swap_catalog(snapshot);
         self.plans.catalog_changed();
@@ -186,7 +186,7 @@ impl CatalogState {
     ) -> Result<()> {
         let _changing = self.runtime.changing_catalog();
         if dropped.is_empty() {
-            store.committer.write_synced(batch).await?;
+            store.committer.write_definitions(batch).await?;
         } else {
             let ids: Vec<TableId> = dropped.iter().map(|entry| entry.id()).collect();
             store.committer.drop_tables(batch, &ids, now_micros()).await?;

@@ -173,7 +173,7 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
         // Nobody waits for the answer: the place in the queue is somebody else's.
         () = reply.closed() => return,
     };
-    let _turn = match turn {
+    let turn = match turn {
         Ok(turn) => turn,
         Err(error) => {
             let _ = reply.send(SqlOutcome::refused(error));
@@ -196,6 +196,8 @@ async fn serve(admission: &Admission, shared: &SessionShared, job: Job) {
         }
     };
     shared.gauges.passes("done");
+    // Whoever asks again at once finds the places free; rows that are still to be sent keep them.
+    let _places = streaming.as_ref().map(|_| (turn, admitted));
     // A client that is gone has dropped its end of the stream with it.
     let _ = reply.send(outcome);
     make_room(runtime);

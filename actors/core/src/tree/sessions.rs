@@ -174,7 +174,12 @@ impl SessionsState {
             self.leave(user.clone(), &session.shared);
         }
         if let Some(failure) = failure {
-            self.failures.record(user, failure, Instant::now());
+            self.failures.record(user.clone(), failure, Instant::now());
+            // One that was opened before this was heard of tells of it, too.
+            if let Some(session) = self.args.index.get(&user) {
+                let (failures, last_error) = self.failures.history(&user);
+                session.shared.gauges.inherit(failures, last_error);
+            }
         }
     }
 }

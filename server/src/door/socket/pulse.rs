@@ -127,7 +127,8 @@ mod tests {
                 }
             }
         };
-        let ended = tokio::select! { () = pulse.run(EVERY) => true, () = asked => false };
+        // In this order: each ping is counted before the next can be due.
+        let ended = tokio::select! { biased; () = asked => false, () = pulse.run(EVERY) => true };
         ended.then_some(count)
     }
 

@@ -19,7 +19,7 @@ pub(super) fn garbage_of(entry: &ManifestEntry, now: i64) -> GarbageEntry {
 impl Committer {
     /// Writes the batch that takes tables out of the catalog, and with it everything else of them: their segments
     /// become garbage, their leases and schedules go. Synced on return, like
-    /// [`write_synced`](Self::write_synced). The caller holds the tables' gates closed.
+    /// [`write_definitions`](Self::write_definitions). The caller holds the tables' gates closed.
     ///
     /// Pending files stay on their list until their flush, which commits nothing any more, has ended.
     ///

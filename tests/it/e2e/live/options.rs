@@ -139,7 +139,7 @@ async fn a_number_that_the_log_does_not_reach_is_too_old() {
 
 #[tokio::test]
 async fn progress_is_told_when_nothing_matches() {
-    let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "300ms")];
+    let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "3s")];
     let server = TestServer::start_with(&settings).await;
     let table = with_messages(&server).await;
     let client = server.user("ann");

@@ -215,7 +215,7 @@ async fn first_rows_beyond_the_memory_limit_are_refused_and_nothing_else() {
 
 #[tokio::test]
 async fn who_only_asks_and_never_reads_is_held_up_alone() {
-    let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "500ms")];
+    let settings = [("storage.backend", "memory"), ("live.heartbeat_interval", "3s")];
     let server = TestServer::start_with(&settings).await;
     let mut greedy = narrow(&server, "ann").await;
     let mut other = socket(&server, "ann").await;

@@ -19,7 +19,7 @@ async fn socket(server: &TestServer) -> LiveSocket {
 
 #[tokio::test]
 async fn live_queries_follow_them_and_expiry_is_no_change() {
-    let server = with_events("ttl = '700ms'").await;
+    let server = with_events("ttl = '4s'").await;
     let mut ann = socket(&server).await;
     let sql = format!("SELECT id, kind FROM {} WHERE kind = 'typing'", table(&server));
     ann.subscribe_with(json!({"query_id": "m", "sql": sql})).await;

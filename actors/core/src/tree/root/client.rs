@@ -100,13 +100,19 @@ impl RootClient {
 
     /// Stop order, steps 2 to 5 of the table: running statements, live connections, flushes, then the actors, children first.
     pub(in crate::tree) async fn stop(&self, deadline: Instant, report: &mut StopReport) {
+        // Two thirds of the time to finish; then what is not committing is called off.
+        let now = Instant::now();
+        self.stop_in(now + deadline.saturating_duration_since(now) * 2 / 3, deadline, report).await;
+    }
+
+    /// As [`stop`](Self::stop), with the moment from which on statements are called off.
+    pub(in crate::tree) async fn stop_in(&self, call_off: Instant, deadline: Instant, report: &mut StopReport) {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::Release);
         let running = &shared.admission.running;
         running.close();
-        // Two thirds of the time to finish; then what is not committing is called off.
-        let left = deadline.saturating_duration_since(Instant::now());
-        if tokio::time::timeout(left * 2 / 3, running.wait()).await.is_err() {
+        let left = call_off.saturating_duration_since(Instant::now());
+        if tokio::time::timeout(left, running.wait()).await.is_err() {
             report.warnings.push(format!("{} statements were called off", running.len()));
             shared.admission.cancel.cancel();
             let left = deadline.saturating_duration_since(Instant::now());

@@ -114,6 +114,8 @@ impl SessionsClient {
                     Ok(()) => return Ok(session),
                     Err(back) => job = back,
                 }
+                // It is going down, and its supervisor may not know yet: whoever asks again at once may get it again.
+                gone(&session.actor).await;
             }
         }
         Err(restarting())

@@ -115,10 +115,11 @@ async fn sessions_at_a_statement() {
         load.goes_on(40).await;
         load.check().await;
         fixture.is_whole().await;
+        let restarts = || fixture.node("sessions").children.iter().map(|session| session.restarts).sum::<u64>();
+        eventually("each loss is counted", || restarts() >= TIMES as u64).await;
         let sessions = fixture.node("sessions");
         assert_eq!(sessions.restarts, 0, "the supervisor stays");
-        let restarts: u64 = sessions.children.iter().map(|session| session.restarts).sum();
-        assert_eq!(restarts, TIMES as u64, "{fault:?}: {sessions:?}");
+        assert_eq!(restarts(), TIMES as u64, "{fault:?}: {sessions:?}");
         let told = sessions.children.iter().filter_map(|session| session.last_error.as_ref());
         assert!(told.clone().count() > 0 && told.clone().all(|text| !text.contains("of the test")), "{sessions:?}");
     }
@@ -147,6 +148,7 @@ async fn a_session_that_fails_too_often_is_its_users_matter_only() {
 async fn statements_of_a_lost_session_keep_their_users_places() {
     let fixture = Fixture::start_with(|settings| settings.query.max_concurrent_per_user = 1, |_| {}).await;
     fixture.rows("ann", "CREATE USER TABLE t (id BIGINT)").await;
+    fixture.is_whole().await;
     let sessions = fixture.tree.root.sessions().clone();
     for lose in ["the session", "the supervisor"] {
         let gate = fixture.runtime.store().committer.close_gate(fixture.table("t")).await;
@@ -154,7 +156,7 @@ async fn statements_of_a_lost_session_keep_their_users_places() {
             let fixture = fixture.clone();
             async move { fixture.rows("ann", "INSERT INTO t VALUES (1)").await }
         }]);
-        eventually("it runs", || fixture.tree.root.shared.admission.running.len() == 1).await;
+        eventually("it has its place", || fixture.tree.root.shared.admission.taken() == 1).await;
         let before = sessions.session_of(&user("ann")).expect("a session");
         match lose {
             "the session" => before.actor.kill(),

@@ -6,10 +6,14 @@ use kalamdb_faults::Machine;
 use super::fixture::{Fixture, eventually};
 use crate::tree::faults::Fault;
 
-/// A tree whose store has just failed, with one row of ann's that was acknowledged before.
+/// Without an interval nothing is written unasked while a test has the store fail.
+const TABLE: &str =
+    "CREATE USER TABLE t (id BIGINT PRIMARY KEY) WITH (flush_interval = 'off'); INSERT INTO t VALUES (1)";
+
+/// A tree whose store is going to fail, with one row of ann's that was acknowledged before.
 async fn failed(machine: &Machine) -> Fixture {
     let fixture = Fixture::start_on(machine).await;
-    fixture.rows("ann", "CREATE USER TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    fixture.rows("ann", TABLE).await;
     fixture
 }
 

@@ -35,10 +35,12 @@ impl Held {
     async fn start() -> Self {
         let (fixture, directory) = fixture().await;
         let (go_on, held) = watch::channel(false);
+        let (arrive, arrived) = watch::channel(false);
         fixture.runtime.store().committer.set_failpoints(move |place| {
-            let mut held = held.clone();
+            let (mut held, arrive) = (held.clone(), arrive.clone());
             Box::pin(async move {
                 if place == failpoint::BEFORE_PENDING {
+                    arrive.send_replace(true);
                     // A test that is over lets everything go on.
                     let _ = held.wait_for(|go_on| *go_on).await;
                 }
@@ -48,7 +50,7 @@ impl Held {
         let asking = fixture.clone();
         flush.spawn(async move { drop(asking.run("ann", "FLUSH TABLE t").await) });
         let held = Self { fixture, go_on, flush, _directory: directory };
-        eventually("it runs", || held.state() == "running").await;
+        eventually("it is in the middle", || *arrived.borrow() && held.state() == "running").await;
         held
     }
 

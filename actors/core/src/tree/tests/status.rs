@@ -10,6 +10,7 @@ async fn the_tree_is_shown_to_the_depth_and_width_asked_for() {
     for name in ["ann", "bob", "cem"] {
         fixture.rows(name, "SELECT 1").await;
     }
+    fixture.is_whole().await;
     assert!(fixture.tree.describe(Some(0), 10).children.is_empty());
     let node = fixture.tree.describe(None, 2);
     let shown: Vec<(&str, &str)> =
@@ -41,7 +42,7 @@ async fn a_lost_actor_says_so_until_it_is_back() {
         Fixture::start_with(|settings| settings.session.idle_timeout = Duration::from_secs(600), |_| {}).await;
     fixture.tree.root.shared.housekeeper.get().expect("it runs").kill();
     eventually("it is lost", || fixture.node("housekeeper").last_error.is_some()).await;
-    eventually("it is back", || fixture.node("housekeeper").restarts == 1).await;
+    eventually("it is back", || fixture.node("housekeeper").restarts == 1 && fixture.tree.is_up()).await;
     let node = fixture.node("housekeeper");
     assert_eq!((node.state.as_str(), node.last_error.as_deref()), ("running", Some("killed")));
     assert_eq!(fixture.node("catalog").restarts, 0);

@@ -21,7 +21,9 @@ async fn stopping_calls_off_what_does_not_end_and_leaves_no_actor() {
     let stop = async {
         eventually("the statement runs", || running() > 0).await;
         let mut report = StopReport::default();
-        fixture.tree.stop(Instant::now() + Duration::from_secs(2), &mut report).await;
+        let now = Instant::now();
+        let (call_off, deadline) = (now + Duration::from_millis(300), now + Duration::from_secs(60));
+        fixture.tree.root.stop_in(call_off, deadline, &mut report).await;
         report
     };
     let (outcome, report) = tokio::join!(endless, stop);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kalamdb_commons::{Role, UserId};
 use kalamdb_wire::{ClientFrame, SubscribeOptions};
@@ -14,6 +15,8 @@ use super::*;
 #[derive(Default)]
 struct Tokens {
     refused: Mutex<Option<&'static str>>,
+    /// How often it was asked who somebody is.
+    asked: AtomicU32,
     changes: watch::Sender<u64>,
 }
 
@@ -29,6 +32,7 @@ impl Gate for Tokens {
     }
 
     fn identify(&self, claimed: Identity) -> Result<Identity> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         match *self.refused.lock().expect("no panic") {
             Some(user) if claimed.user_id.as_str() == user => Err(Error::new(ErrorCode::Unauthorized, "is disabled")),
             _ => Ok(claimed),
@@ -313,17 +317,22 @@ async fn a_user_who_is_shut_out_is_noticed_when_users_change() {
 
 #[tokio::test]
 async fn beats_reach_the_subscriptions() {
-    let setup = Setup::of_token("ann:0.5");
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let setup = Setup::of_token("ann");
     let beats = async {
-        loop {
-            ticks.tick().await;
+        let before = setup.gate.asked.load(Ordering::Relaxed);
+        for beat in 1..=2 {
             setup.pulse.beat.notify_one();
+            while setup.gate.asked.load(Ordering::Relaxed) < before + beat {
+                tokio::task::yield_now().await;
+            }
         }
+        *setup.gate.refused.lock().expect("no panic") = Some("ann");
+        setup.pulse.beat.notify_one();
+        std::future::pending::<()>().await;
     };
     let (done, end) = tokio::select! { played = setup.play([]) => played, () = beats => unreachable!("for ever") };
-    assert!(done.len() > 1 && done.iter().all(|what| *what == json!("heartbeat")), "{done:?}");
-    refuses(&end, ErrorCode::Unauthorized, "expired");
+    assert_eq!(done, [json!("heartbeat"), json!("heartbeat")]);
+    refuses(&end, ErrorCode::Unauthorized, "disabled");
 }
 
 #[test]

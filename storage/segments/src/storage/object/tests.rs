@@ -190,7 +190,7 @@ async fn a_store_that_fails_or_hangs_is_bounded_and_tells_no_secret() {
             assert!(!text.contains(SECRET) && !text.contains("abcdef"), "{text}");
             assert!(!hangs || text.contains("no answer"), "{text}");
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
         assert!(!format!("{storage:?}").contains(SECRET));
     }
 }

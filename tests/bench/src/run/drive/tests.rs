@@ -186,7 +186,8 @@ async fn a_stop_ends_an_open_loop_with_what_was_due() {
     let head = Head::post(&server.address, "/", hyper::HeaderMap::new()).unwrap();
     let pace = Pace::Open { rate: 100.0 };
     let part = Part { operation: Arc::new(Echo), heads: [head].into(), first: 1000, count: 5000, cap: None, pace };
-    let stop = tokio::time::sleep(Duration::from_millis(150));
+    // Counted from when it is first waited for, which is after the start.
+    let stop = async { tokio::time::sleep(Duration::from_millis(150)).await };
     let measured = lanes.run_until(&part, stop).await.unwrap();
     let Tally { latency, not_begun, .. } = &measured.tally;
     assert!((16..5000).contains(&latency.count()), "{} were due", latency.count());
@@ -236,5 +237,6 @@ async fn what_is_not_timed_is_in_neither_latency_nor_rate() {
     assert!(measured.tally.aside >= stall && measured.took >= stall, "{measured:?}");
     assert_eq!(measured.timed, measured.took.checked_sub(measured.tally.aside).unwrap());
     let slowest = Duration::from_secs_f64(measured.tally.latency.summary().unwrap().max / 1000.0);
-    assert!(slowest <= measured.timed + Duration::from_millis(1), "{measured:?}");
+    // Latencies are kept with three digits.
+    assert!(slowest <= measured.timed.mul_f64(1.002) + Duration::from_millis(1), "{measured:?}");
 }
