@@ -21,7 +21,7 @@ use crate::subscription::Member;
 use crate::supervision::failures::UserFailures;
 use crate::supervision::faults::Faults;
 use crate::supervision::gauges::{Gauges, Mail, Named, cause};
-use crate::supervision::slot::{restarting, takes_messages};
+use crate::supervision::slot::{gone, restarting, takes_messages};
 
 /// How long draining actors may take when the supervisor stops: their mailboxes only.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +69,11 @@ impl LiveHub {
             if let Some(handle) = known {
                 match handle.actor.send_message(Mail::new(&handle.gauges, message)) {
                     Ok(()) => return Ok(()),
-                    Err(ractor::MessagingErr::SendErr(mail)) => message = mail.returned(),
+                    Err(ractor::MessagingErr::SendErr(mail)) => {
+                        message = mail.returned();
+                        // It is going down, and its supervisor may not know yet: it would be found again.
+                        gone(&handle.actor).await;
+                    }
                     // The other errors are of remote actors and wrong types, which these are not.
                     Err(_) => return Ok(()),
                 }

@@ -52,13 +52,14 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&content).expect("written");
         let end = content.len() as u64;
+        let read_one = |range: Range<u64>| read(&file, &Vec::from([range]));
         // What was written a moment ago is in memory; the file system may not be able to tell.
         if let Some(read) = read(&file, &[0..4, 255..258, end - 1..end, 7..7]) {
             assert_eq!(read, [&[0, 1, 2, 3][..], &[255, 0, 1], &content[content.len() - 1..], &[]]);
         }
-        assert_eq!(read(&file, &[end - 1..end + 1]), None, "past the end");
+        assert_eq!(read_one(end - 1..end + 1), None, "past the end");
         assert_eq!(read(&file, &[0..4, end..end + 1]), None);
-        assert_eq!(read(&file, &[u64::MAX - 1..u64::MAX]), None, "no place in a file");
+        assert_eq!(read_one(u64::MAX - 1..u64::MAX), None, "no place in a file");
         assert_eq!(read(&file, &[0..MOST_BYTES, 0..1]), None, "too much to copy here");
         assert_eq!(read(&file, &[0..u64::MAX, 0..u64::MAX]), None);
     }
