@@ -39,7 +39,7 @@ async fn in_time(user: &Client, sql: &str) -> Answer {
 
 #[tokio::test]
 async fn a_statement_past_its_time_is_a_timeout() {
-    let server = with_rows(&[("server.request_timeout", "4s")]).await;
+    let server = with_rows(&[("server.request_timeout", "3s")]).await;
     let ann = server.user("ann");
     for sql in [HEAVY, ENDLESS, SERIES] {
         let began = Instant::now();
@@ -55,7 +55,7 @@ async fn a_statement_past_its_time_is_a_timeout() {
 /// The parts of a UNION run in tasks of their own, which nobody who gave up waits for.
 #[tokio::test]
 async fn what_is_called_off_leaves_its_threads() {
-    let server = with_rows(&[("server.request_timeout", "4s"), ("server.workers", "2")]).await;
+    let server = with_rows(&[("server.request_timeout", "3s"), ("server.workers", "2")]).await;
     let ann = server.user("ann");
     let mut tasks = JoinSet::new();
     for _ in 0..6 {
@@ -73,7 +73,7 @@ async fn what_is_called_off_leaves_its_threads() {
 
 #[tokio::test]
 async fn other_users_go_on_beside_a_heavy_statement() {
-    let server = with_rows(&[("server.request_timeout", "20s")]).await;
+    let server = with_rows(&[("server.request_timeout", "10s")]).await;
     let heavy = server.user("ann");
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -81,7 +81,7 @@ async fn other_users_go_on_beside_a_heavy_statement() {
         tasks.spawn(async move { caller.sql(HEAVY).await });
     }
     let bob = server.user("bob");
-    for id in 0..20 {
+    for id in 0..10 {
         bob.sql_params("INSERT INTO t VALUES ($1, 'b')", json!([id])).await.ok();
         assert_eq!(bob.sql("SELECT count(*) FROM t").await.success().number(), id + 1);
         assert_eq!(server.anonymous().get("/health").await.status, 200);

@@ -7,11 +7,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use kalamdb_commons::{Error, Result, TableType};
 use kalamdb_sql::Value;
 use kalamdb_store::PartitionId;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::super::context::StatementContext;
 use super::super::predicate::RowRange;
-use super::super::scope::{Limits, on_behalf};
 use super::decode::{RowDecoder, Tombstones};
 use super::exec::{Progress, ScanArgs, ScanColumn};
 use super::filter::ScanFilter;
@@ -82,10 +80,8 @@ impl KeyRead {
             filter: ScanFilter::none(),
             limit: None,
         };
-        // On the threads for statements: a lookup may run on those of connections and actors, which decode no pages.
-        let work = async move { args.row_of_key(&segments, &key, &Progress::default()).await };
-        let task = context.runtime.statements().spawn(on_behalf(Limits::of_task(), work));
-        // Given up with the statement.
-        AbortOnDropHandle::new(task).await.map_err(Error::internal)?
+        // Where it is, be that a connection's thread: it decodes two pages of each column at most, which takes as long as going
+        // elsewhere and coming back.
+        Box::pin(args.row_of_key(&segments, &key, &Progress::default())).await
     }
 }
