@@ -246,11 +246,10 @@ async fn run_explain(
         return Err(Error::new(ErrorCode::Unsupported, "EXPLAIN ANALYZE runs its statement: it is for SELECT only"));
     }
     let context = scope.begin(None).await?;
-    let may_be_kept = !matches!(dml, Dml::Insert(_));
     let query = match dml::explained_query(dml, &context)? {
         Explained::Query(query) => *query,
         Explained::Text(text) => return plan_text(text),
     };
     // Parameters of parts that are not read (VALUES, constants) have no place in the query.
-    scope.bound(explained(&context, query, params, explain, may_be_kept)).await
+    scope.bound(explained(&context, query, params, explain)).await
 }

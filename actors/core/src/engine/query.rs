@@ -44,7 +44,7 @@ pub(crate) async fn run_query(
         .bound(async {
             let answer = async {
                 if let Some(how) = explain {
-                    return explained(&context, query.clone(), params, how, true).await;
+                    return explained(&context, query.clone(), params, how).await;
                 }
                 match select_kept(&context, query, names, params).await? {
                     Some(answer) => Ok(answer),
@@ -90,17 +90,15 @@ pub(crate) async fn select(
     rows.finish()
 }
 
-/// What EXPLAIN says of a query: its plan, and which way it takes if it is run without EXPLAIN. `may_be_kept`: whether plans
-/// of its kind of statement are.
+/// What EXPLAIN says of a query: its plan, and which way it takes if it is run without EXPLAIN.
 pub(crate) async fn explained(
     context: &Arc<StatementContext>,
     query: ast::Query,
     params: &Params,
     explain: Explain,
-    may_be_kept: bool,
 ) -> Result<StatementResult> {
     let query = rewritten(query, None);
-    let way = if may_be_kept { plans::way(context, query.clone(), params) } else { Way::Alone };
+    let way = plans::way(context, query.clone(), params);
     let plan = plan(context, query, params, &[], Some(explain)).await?;
     let mut stream = run(context, plan)?;
     let schema = stream.schema();
@@ -134,6 +132,13 @@ fn way_row(schema: &SchemaRef, way: Way) -> Result<RecordBatch> {
     });
     let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(from_arrow)?;
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(from_arrow)
+}
+
+/// Rows that are there already as an answer.
+pub(super) fn answer(context: &StatementContext, batch: &RecordBatch) -> Result<StatementResult> {
+    let mut rows = Rows::of(context, &batch.schema());
+    rows.take(batch)?;
+    rows.finish()
 }
 
 /// Plans and starts a query as clients ask it; the caller sees to visibility.

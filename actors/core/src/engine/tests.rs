@@ -3,6 +3,7 @@
 mod casts;
 mod flushed;
 mod live_heavy;
+mod plain;
 mod plans;
 mod plans_random;
 mod ranges;

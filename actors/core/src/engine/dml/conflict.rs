@@ -15,7 +15,7 @@ use super::super::template::{column, item, quoted, select};
 use super::super::values::array_to_values;
 use super::cells::{batches, check_not_null, constant, for_each_row, writable};
 use super::insert::key_of;
-use super::returning::{ChangedRows, changed_rows_as, declared_columns};
+use super::returning::{ChangedRows, changed_rows_as, declared_columns, name_of};
 use super::stored::{StoredRow, fetch};
 use super::{Prepared, Target};
 use crate::engine::rewrite::expose_system_columns;
@@ -157,6 +157,11 @@ async fn new_rows(
     assignments: &[(ColumnName, ast::Expr)],
     selection: Option<&ast::Expr>,
 ) -> Result<HashMap<usize, Row>> {
+    if selection.is_none()
+        && let Some(rows) = taken_rows(target, insert, pairs, assignments)?
+    {
+        return Ok(rows);
+    }
     let schema = target.schema();
     let mut items = vec![item(column(PAIR), "pair")];
     if let Some(condition) = selection {
@@ -212,6 +217,79 @@ async fn new_rows(
     Ok(rows)
 }
 
+/// What a column is set to, where that takes no planner.
+enum Taken {
+    /// These values, one for each pair.
+    Values(Vec<Value>),
+    /// This column of the row that is there.
+    Stored(usize),
+    /// This column of the row that was to be inserted.
+    Excluded(usize),
+}
+
+/// The new rows, where each assignment is a constant, or a column of one of the two rows as it is; none where something has to be
+/// computed.
+fn taken_rows(
+    target: &Target<'_>,
+    insert: &Insert,
+    pairs: &[Pair],
+    assignments: &[(ColumnName, ast::Expr)],
+) -> Result<Option<HashMap<usize, Row>>> {
+    let schema = target.schema();
+    let mut taken = Vec::with_capacity(assignments.len());
+    for (name, expr) in assignments {
+        let place = writable(schema, name.as_str())?;
+        let definition = schema.columns.get(place).ok_or_else(|| Error::internal("a column without a place"))?;
+        if constant(target, expr, definition)?.is_some() {
+            taken.push((place, Taken::Values(for_each_row(target, expr, definition, pairs.len())?)));
+            continue;
+        }
+        let column = if is_excluded(insert) { None } else { column_of(target, expr) };
+        let is_same = |at: &usize| schema.columns.get(*at).is_some_and(|one| one.column_type == definition.column_type);
+        match column {
+            Some(Taken::Stored(at)) if is_same(&at) => taken.push((place, Taken::Stored(at))),
+            Some(Taken::Excluded(at)) if is_same(&at) => taken.push((place, Taken::Excluded(at))),
+            _ => return Ok(None),
+        }
+    }
+    let mut rows = HashMap::with_capacity(pairs.len());
+    for (number, pair) in pairs.iter().enumerate() {
+        let mut row = pair.stored.row.clone();
+        for (place, taken) in &taken {
+            let value = match taken {
+                Taken::Values(values) => values.get(number),
+                Taken::Stored(at) => pair.stored.row.get(*at),
+                Taken::Excluded(at) => pair.excluded.get(*at),
+            };
+            if let (Some(cell), Some(value)) = (row.get_mut(*place), value) {
+                *cell = value.clone();
+            }
+        }
+        rows.insert(number, row);
+    }
+    Ok(Some(rows))
+}
+
+/// The column that an expression is, if it is nothing else.
+fn column_of(target: &Target<'_>, expr: &ast::Expr) -> Option<Taken> {
+    let place = |ident: &ast::Ident| target.schema().position_of(&name_of(ident));
+    match expr {
+        ast::Expr::Nested(inner) => column_of(target, inner),
+        ast::Expr::Identifier(ident) => place(ident).map(Taken::Stored),
+        ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [qualifier, ident] if qualifier.value.eq_ignore_ascii_case("excluded") => place(ident).map(Taken::Excluded),
+            [qualifier, ident] if name_of(qualifier) == name_of(&target.dml.alias()) => place(ident).map(Taken::Stored),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether the table goes by the name of the other row.
+fn is_excluded(insert: &Insert) -> bool {
+    insert.alias.as_ref().is_some_and(|alias| alias.value.eq_ignore_ascii_case("excluded"))
+}
+
 fn not_boolean() -> Error {
     Error::new(ErrorCode::TypeMismatch, "the condition of ON CONFLICT DO UPDATE has to be BOOLEAN")
 }
@@ -241,8 +319,7 @@ fn set_pairs(target: &Target<'_>, pairs: &[Pair]) {
 /// The expression with `excluded.c` as the table's own column.
 fn over_pairs(target: &Target<'_>, insert: &Insert, expr: &ast::Expr) -> Result<ast::Expr> {
     let mut expr = expr.clone();
-    let own_alias = insert.alias.as_ref().is_some_and(|alias| alias.value.eq_ignore_ascii_case("excluded"));
-    if own_alias {
+    if is_excluded(insert) {
         return Err(Error::new(ErrorCode::InvalidSql, "'excluded' stands for the row that was to be inserted"));
     }
     let mut renamer = ExcludedRenamer { target, error: None };
@@ -263,7 +340,7 @@ impl ast::VisitorMut for ExcludedRenamer<'_, '_> {
             && let [qualifier, ident] = parts.as_slice()
             && qualifier.value.eq_ignore_ascii_case("excluded")
         {
-            let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
+            let name = name_of(ident);
             if let Err(error) = writable(self.target.schema(), &name) {
                 self.error.get_or_insert(error);
                 return ControlFlow::Break(());

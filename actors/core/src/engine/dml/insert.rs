@@ -1,13 +1,15 @@
 //! INSERT: whole rows from VALUES, a query, or defaults alone.
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use futures::TryStreamExt as _;
 use kalamdb_commons::{Error, ErrorCode, Result};
 use kalamdb_sql::{ColumnDefinition, Insert, InsertSource, Row, Value, ast};
 use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
+use kalamdb_wire::PlanCache;
 
 use super::super::errors::from_datafusion;
+use super::super::plans::{self, Part};
 use super::super::query::{plan, run};
 use super::super::rewrite::{expose_system_columns, name_outputs};
 use super::super::values::array_to_values;
@@ -20,10 +22,15 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
         None => (0..schema.columns.len()).collect(),
         Some(names) => names.iter().map(|name| writable(schema, name.as_str())).collect::<Result<Vec<_>>>()?,
     };
+    let mut plan_cache = None;
     let rows = match &insert.source {
         InsertSource::DefaultValues => vec![complete(target, &[], Vec::new())?],
         InsertSource::Values(values) => from_values(target, &places, values, insert.columns.is_some()).await?,
-        InsertSource::Query(query) => Box::pin(from_query(target, &places, query, insert.columns.is_some())).await?,
+        InsertSource::Query(query) => {
+            let (rows, outcome) = Box::pin(from_query(target, &places, query, insert.columns.is_some())).await?;
+            plan_cache = outcome;
+            rows
+        }
     };
     for row in &rows {
         check_not_null(schema, row)?;
@@ -38,6 +45,7 @@ pub(super) async fn prepare(target: &Target<'_>, insert: &Insert) -> Result<Prep
             Prepared { changes: changes.collect::<Result<_>>()?, rows: returned, ..Prepared::default() }
         }
     };
+    prepared.plan_cache = plan_cache;
     if target.context.reads(target.partition) {
         // The rows depend on what the partition held.
         prepared.base =
@@ -129,29 +137,49 @@ async fn from_values(
     rows.into_iter().map(|row| complete(target, places, row)).collect()
 }
 
-async fn from_query(target: &Target<'_>, places: &[usize], query: &ast::Query, listed: bool) -> Result<Vec<Row>> {
-    let mut query = query.clone();
-    name_outputs(&mut query, None);
-    expose_system_columns(&mut query);
+/// The rows of a query, whose plan is kept with the statement's text.
+async fn from_query(
+    target: &Target<'_>,
+    places: &[usize],
+    query: &ast::Query,
+    listed: bool,
+) -> Result<(Vec<Row>, Option<PlanCache>)> {
+    let (context, params) = (target.context, target.params);
+    let rewritten = || {
+        let mut query = query.clone();
+        name_outputs(&mut query, None);
+        expose_system_columns(&mut query);
+        Ok(query)
+    };
     let outputs = places.iter().map(|place| Ok(column_at(target, *place)?.column_type)).collect::<Result<Vec<_>>>()?;
-    let plan = plan(target.context, query, target.params, &outputs, None).await?;
-    let width = plan.schema().fields().len();
-    check_width(places, width, listed)?;
-    let mut stream = run(target.context, plan)?;
+    let part = Part::Insert { table: target.entry.id(), version: target.schema().version };
     let mut rows = Vec::new();
-    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
-        let mut columns = Vec::with_capacity(width);
-        for (array, place) in batch.columns().iter().zip(places) {
-            let column = column_at(target, *place)?;
-            columns.push(array_to_values(array, column.column_type, column.name.as_str())?.into_iter());
-        }
-        let places = places.get(..width).unwrap_or_default();
-        for _ in 0..batch.num_rows() {
-            let row = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
-            rows.push(complete(target, places, row)?);
-        }
-        // Now and not only at the end: a query may give any number of rows.
-        check_size(target.context, &rows)?;
+    if let Some(prepared) = plans::prepare(context, part, rewritten, params, &outputs).await? {
+        check_width(places, prepared.run.schema().fields().len(), listed)?;
+        prepared.run.each(|batch| take(target, places, &batch, &mut rows)).await?;
+        return Ok((rows, Some(prepared.outcome)));
     }
-    Ok(rows)
+    let plan = plan(context, rewritten()?, params, &outputs, None).await?;
+    check_width(places, plan.schema().fields().len(), listed)?;
+    let mut stream = run(context, plan)?;
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        take(target, places, &batch, &mut rows)?;
+    }
+    Ok((rows, plans::first_use(context, rewritten, params)))
+}
+
+/// Makes rows of a batch whose columns are for the first of `places`.
+fn take(target: &Target<'_>, places: &[usize], batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (array, place) in batch.columns().iter().zip(places) {
+        let column = column_at(target, *place)?;
+        columns.push(array_to_values(array, column.column_type, column.name.as_str())?.into_iter());
+    }
+    let places = places.get(..batch.num_columns()).unwrap_or_default();
+    for _ in 0..batch.num_rows() {
+        let row = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
+        rows.push(complete(target, places, row)?);
+    }
+    // Now and not only at the end: a query may give any number of rows.
+    check_size(target.context, rows)
 }

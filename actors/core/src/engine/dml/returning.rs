@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::logical_expr::TableSource;
 use kalamdb_commons::{Error, ErrorCode, Result, Seq, SystemColumn};
 use kalamdb_sql::{ColumnType, Row, Value, ast};
@@ -10,7 +11,7 @@ use kalamdb_wire::StatementResult;
 use super::super::aggregates::{OverRows, functions_over_rows};
 use super::super::query;
 use super::super::rewrite::ExposedColumns;
-use super::super::rows::{RowColumn, table_of};
+use super::super::rows::{RowColumn, batch_of, table_of};
 use super::super::runtime::Runtime;
 use super::super::template::{quoted, select};
 use super::{Dml, Target};
@@ -35,13 +36,8 @@ impl ChangedRows {
     pub(crate) fn source(&self, exposed: ExposedColumns) -> Result<Arc<dyn TableSource>> {
         let mut columns = self.columns.clone();
         for name in exposed.names() {
-            let column_type = match SystemColumn::from_name(name) {
-                Some(SystemColumn::Seq) => ColumnType::BigInt,
-                Some(SystemColumn::Updated) => ColumnType::Timestamp,
-                Some(SystemColumn::Deleted) => ColumnType::Boolean,
-                None => continue,
-            };
-            columns.push(RowColumn::new(name, column_type, false));
+            let Some(column) = SystemColumn::from_name(name) else { continue };
+            columns.push(RowColumn::new(name, type_of(column), false));
         }
         let system = |at: usize| {
             let seq = self.seqs.get(at).map_or(1, |seq| seq.as_i64());
@@ -108,6 +104,9 @@ impl<'a> Returning<'a> {
     pub(super) async fn evaluate(&self, rows: &[Row], seqs: &[Seq]) -> Result<Option<StatementResult>> {
         let Some(items) = self.target.dml.returning() else { return Ok(None) };
         let context = self.target.context;
+        if let Some(columns) = plain_columns(self.target, items) {
+            return query::answer(context, &columns.of(self.target, rows, seqs)?).map(Some);
+        }
         context.set_changed_rows(ChangedRows {
             columns: declared_columns(self.target),
             rows: rows.to_vec(),
@@ -118,6 +117,98 @@ impl<'a> Returning<'a> {
         let query = select(items.to_vec(), Some(changed_rows_as(self.target.dml.alias())), None)?;
         Box::pin(query::select(context, query, self.names, self.target.params)).await.map(Some)
     }
+}
+
+/// The columns of a clause that names nothing but columns.
+struct PlainColumns {
+    columns: Vec<RowColumn>,
+    sources: Vec<Source>,
+}
+
+/// Where such a column comes from.
+enum Source {
+    Declared(usize),
+    System(SystemColumn),
+}
+
+impl PlainColumns {
+    fn push_declared(&mut self, target: &Target<'_>, place: usize, name: Option<String>) -> Option<()> {
+        let column = target.schema().columns.get(place)?;
+        let name = name.unwrap_or_else(|| column.name.as_str().to_owned());
+        self.columns.push(RowColumn::new(name, column.column_type, column.nullable));
+        self.sources.push(Source::Declared(place));
+        Some(())
+    }
+
+    /// The rows; `seqs` as in [`ChangedRows`].
+    fn of(&self, target: &Target<'_>, rows: &[Row], seqs: &[Seq]) -> Result<RecordBatch> {
+        let is_deleted = matches!(target.dml, Dml::Delete(_));
+        let row = |(at, row): (usize, &Row)| {
+            let sources = self.sources.iter();
+            let cells = sources.map(|source| match source {
+                Source::Declared(place) => row.get(*place).cloned().unwrap_or(Value::Null),
+                Source::System(SystemColumn::Seq) => Value::BigInt(seqs.get(at).map_or(1, |seq| seq.as_i64())),
+                Source::System(SystemColumn::Updated) => Value::Timestamp(target.context.now),
+                Source::System(SystemColumn::Deleted) => Value::Boolean(is_deleted),
+            });
+            cells.collect()
+        };
+        let rows: Vec<Row> = rows.iter().enumerate().map(row).collect();
+        batch_of(&self.columns, &rows)
+    }
+}
+
+/// What the clause names, where that takes no planner: columns by their names, with or without others in their places, or `*` and
+/// nothing else. None for anything else, what is wrong too: whoever plans it says so.
+fn plain_columns(target: &Target<'_>, items: &[ast::SelectItem]) -> Option<PlainColumns> {
+    let mut plain = PlainColumns { columns: Vec::new(), sources: Vec::new() };
+    if let [ast::SelectItem::Wildcard(options)] = items {
+        if *options != ast::WildcardAdditionalOptions::default() {
+            return None;
+        }
+        for place in 0..target.schema().columns.len() {
+            plain.push_declared(target, place, None)?;
+        }
+        return Some(plain);
+    }
+    let alias = target.dml.alias();
+    for item in items {
+        let (expr, name) = match item {
+            ast::SelectItem::UnnamedExpr(expr) => (expr, None),
+            ast::SelectItem::ExprWithAlias { expr, alias } => (expr, Some(name_of(alias))),
+            _ => return None,
+        };
+        let ident = match expr {
+            ast::Expr::Identifier(ident) => ident,
+            ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [qualifier, ident] if name_of(qualifier) == name_of(&alias) => ident,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let column = name_of(ident);
+        match SystemColumn::from_name(&column) {
+            Some(system) => {
+                plain.columns.push(RowColumn::new(name.unwrap_or(column), type_of(system), false));
+                plain.sources.push(Source::System(system));
+            }
+            None => plain.push_declared(target, target.schema().position_of(&column)?, name)?,
+        }
+    }
+    Some(plain)
+}
+
+fn type_of(column: SystemColumn) -> ColumnType {
+    match column {
+        SystemColumn::Seq => ColumnType::BigInt,
+        SystemColumn::Updated => ColumnType::Timestamp,
+        SystemColumn::Deleted => ColumnType::Boolean,
+    }
+}
+
+/// An identifier's name: quoted as it is, else in lower case.
+pub(super) fn name_of(ident: &ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
 }
 
 struct SeqFinder(bool);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use kalamdb_commons::settings::QuerySettings;
-use kalamdb_commons::{ErrorCode, NamespaceId, Result};
+use kalamdb_commons::{ErrorCode, NamespaceId, Result, SchemaVersion, TableId};
 use kalamdb_sql::{ColumnType, ast};
 use kalamdb_wire::{PlanCache as Outcome, PlanCacheOverview};
 use parking_lot::RwLock;
@@ -35,6 +35,25 @@ pub(crate) enum Part {
     Query,
     /// What an UPDATE or DELETE reads.
     Change,
+    /// What an INSERT … SELECT reads. The types of what it is inserted into are those of parameters that stand alone.
+    Insert {
+        /// The table that is written.
+        table: TableId,
+        /// As it was then.
+        version: SchemaVersion,
+    },
+}
+
+impl Part {
+    /// Whether it is of the catalog's tables, the plan's own aside.
+    fn is_of(self, catalog: &CatalogSnapshot) -> bool {
+        match self {
+            Self::Query | Self::Change => true,
+            Self::Insert { table, version } => {
+                catalog.table_of(table).is_some_and(|entry| entry.schema.version == version)
+            }
+        }
+    }
 }
 
 /// What a compiled plan is found by.
@@ -255,7 +274,7 @@ impl PlanCache {
             let is_new = variants.is_empty();
             variants.retain(|variant| match variant {
                 Variant::Compiled(template) => {
-                    let stays = template.is_of(catalog, &key.namespace);
+                    let stays = key.part.is_of(catalog) && template.is_of(catalog, &key.namespace);
                     out.fetch_add(u64::from(!stays), Ordering::Relaxed);
                     stays
                 }

@@ -433,3 +433,47 @@ async fn the_cache_is_bounded() {
     let overview = server.runtime.plans().overview();
     assert!(overview.bytes <= 4 << 20, "{overview:?}");
 }
+
+/// What is inserted is read by a plan for everybody; the table that it is inserted into is looked at each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_an_insert_is_planned_once() {
+    let (_directory, server) = start().await;
+    server.run("admin", "CREATE USER TABLE s (id BIGINT PRIMARY KEY, v TEXT); CREATE USER TABLE d (id BIGINT PRIMARY KEY, v TEXT, w INT)", vec![]).await;
+    for user in ["ann", "bob"] {
+        let values: Vec<String> = (0..20).map(|id| format!("({id}, '{user} {id}')")).collect();
+        server.run(user, &format!("INSERT INTO s VALUES {}", values.join(", ")), vec![]).await;
+    }
+    let copy = "INSERT INTO d SELECT id + $1, v, $2 FROM s WHERE id < $3 ORDER BY id LIMIT $4";
+    let mut outcomes = Vec::new();
+    for (user, from, count) in [("ann", 0, 5), ("bob", 0, 3), ("ann", 100, 2), ("bob", 100, 50)] {
+        let params = [json!(from), json!(from + 1), json!(10), json!(count)];
+        let (answer, plan_cache) = server.kept(user, copy, &params).await;
+        assert_eq!(answer.expect("inserted").2, count.min(10), "{user}");
+        outcomes.push(plan_cache);
+        let own = format!("SELECT count(*) FROM d WHERE id >= {from} AND w = {from} + 1 AND v LIKE '{user} %'");
+        assert_eq!(server.scalar(user, &own).await, json!(count.min(10)), "{user}");
+    }
+    let (miss, hit) = (Some(kalamdb_wire::PlanCache::Miss), Some(kalamdb_wire::PlanCache::Hit));
+    assert_eq!(outcomes, [miss, hit, hit, hit]);
+
+    // Rows of the statement's own partition are those of its snapshot, and read again where they change.
+    let own = "INSERT INTO s SELECT id + $1, v FROM s";
+    assert_eq!(server.kept("ann", own, &[json!(1000)]).await.0.expect("inserted").2, 20);
+    let (answer, plan_cache) = server.kept("ann", own, &[json!(10_000)]).await;
+    assert_eq!((answer.expect("inserted").2, plan_cache), (40, hit));
+    let (answer, _) = server.kept("ann", own, &[json!(0)]).await;
+    assert_eq!(answer.expect_err("they are there").0, ErrorCode::DuplicateKey);
+
+    // A column of another type by the same name: what a parameter is for it is found out anew.
+    let bare = "INSERT INTO d (id, w) SELECT id + 500, $1 FROM s WHERE id = 1";
+    server.kept("ann", bare, &[json!(7)]).await.0.expect("a number");
+    let refused = server.kept("ann", bare, &[json!("text")]).await.0.expect_err("no number");
+    assert_eq!(refused.0, ErrorCode::ParamTypeMismatch);
+    server.run("admin", "ALTER TABLE d DROP COLUMN w; ALTER TABLE d ADD COLUMN w TEXT", vec![]).await;
+    server.run("ann", "DELETE FROM d WHERE id = 501", vec![]).await;
+    let (answer, plan_cache) = server.kept("ann", bare, &[json!("text")]).await;
+    assert_eq!((answer.expect("inserted").2, plan_cache), (1, miss));
+    assert_eq!(server.scalar("ann", "SELECT w FROM d WHERE id = 501").await, json!("text"));
+    let width = server.kept("ann", "INSERT INTO d (id, v) SELECT id, v, $1 FROM s", &[json!(1)]).await.0;
+    assert_eq!(width.expect_err("three for two").0, ErrorCode::InvalidSql);
+}
