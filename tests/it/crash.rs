@@ -12,7 +12,7 @@ mod sequence;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -104,7 +104,9 @@ async fn one_life(server: &mut BinaryServer, writers: Vec<Writer>, progress: &Ar
     let enough = progress.acknowledged.load(Ordering::Relaxed) + rand::random_range(20..150);
     let acknowledged = || progress.acknowledged.load(Ordering::Relaxed);
     // The first life goes on until a flush was acknowledged, too.
+    let deadline = Instant::now() + Duration::from_secs(120);
     while acknowledged() < enough || progress.flushed.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < deadline, "no flush was acknowledged");
         let before = acknowledged();
         eventually("writers go on", Duration::from_secs(60), async || (acknowledged() > before).then_some(())).await;
     }

@@ -90,6 +90,11 @@ impl SegmentStores {
         known.may_hold(key, |segment| self.cache.knows_absent(segment, key))
     }
 
+    /// Whether a row under a key, with so many columns, is found quickly in each of some segments.
+    pub(crate) fn find_quickly(&self, segments: &PartitionSegments, key: &[u8], columns: usize) -> bool {
+        segments.segments.iter().all(|read| self.cache.finds_quickly(read.manifest.segment_id, key, columns))
+    }
+
     /// Those of a partition's segments that may hold a key, oldest first, by what is in memory of them.
     fn around(&self, known: &KeyRanges, key: &[u8]) -> Vec<u128> {
         known.around(key, |segment| self.cache.knows_absent(segment, key))

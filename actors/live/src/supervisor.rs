@@ -71,8 +71,11 @@ impl LiveHub {
                     Ok(()) => return Ok(()),
                     Err(ractor::MessagingErr::SendErr(mail)) => {
                         message = mail.returned();
-                        // It is going down, and its supervisor may not know yet: it would be found again.
-                        gone(&handle.actor).await;
+                        let is_known = self.index.actors.get(user).is_some_and(|now| Arc::ptr_eq(&now, &handle));
+                        if is_known {
+                            // It is going down, and its supervisor does not know yet: it would be found again.
+                            gone(&handle.actor).await;
+                        }
                     }
                     // The other errors are of remote actors and wrong types, which these are not.
                     Err(_) => return Ok(()),

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kalamdb_store::codec::manifest::ManifestEntry;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::ParquetMetaData;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::bloom::{self, RowGroupBlooms};
 use crate::checksum::Checksums;
@@ -25,6 +25,11 @@ use crate::path::SegmentPath;
 use crate::segment::Segment;
 use crate::storage::SegmentStorage;
 use crate::zones::KeyZones;
+
+/// Bytes of a part of the cache that locks by itself: more than the footer of the largest segment and its filters, some
+/// 300 KiB for each row group.
+const PART_BYTES: u64 = 32 << 20;
+const MOST_PARTS: usize = 16;
 
 /// What a file's footer holds, taken apart.
 pub(crate) struct LoadedSegment {
@@ -99,7 +104,21 @@ impl SegmentCache {
     pub fn new(capacity_bytes: u64) -> Self {
         // A footer with its filters has some tens of kilobytes.
         let expected = usize::try_from(capacity_bytes / (32 << 10)).unwrap_or(usize::MAX).clamp(16, 1 << 16);
-        Self { segments: Cache::with_weighter(expected, capacity_bytes, ByMemory), loads: AtomicU64::new(0) }
+        // What does not fit into its part of the cache is never kept: each part takes the largest segment.
+        let parts = usize::try_from(capacity_bytes / PART_BYTES).unwrap_or(usize::MAX).clamp(1, MOST_PARTS);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(expected)
+            .weight_capacity(capacity_bytes)
+            .shards(parts)
+            .build();
+        let segments = match options {
+            Ok(options) => {
+                Cache::with_options(options, ByMemory, DefaultHashBuilder::default(), DefaultLifecycle::default())
+            }
+            // Only options that are not set are refused.
+            Err(_) => Cache::with_weighter(expected, capacity_bytes, ByMemory),
+        };
+        Self { segments, loads: AtomicU64::new(0) }
     }
 
     /// A segment to read from: its footer is in memory then, and was checked. Of several callers who miss the same
@@ -127,6 +146,13 @@ impl SegmentCache {
     #[must_use]
     pub fn knows_absent(&self, segment_id: u128, key: &[u8]) -> bool {
         self.segments.get(&segment_id).is_some_and(|loaded| loaded.is_without(key))
+    }
+
+    /// Whether a row under an encoded key, with so many columns, is found in a segment by decoding a few pages: then that may
+    /// be done where others wait. Opens nothing; `false` of a segment of which nothing is in memory.
+    #[must_use]
+    pub fn finds_quickly(&self, segment_id: u128, key: &[u8], columns: usize) -> bool {
+        self.segments.get(&segment_id).is_some_and(|loaded| loaded.finds_quickly(key, columns))
     }
 
     /// Forgets a segment whose file is going to be deleted.

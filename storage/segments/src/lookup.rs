@@ -24,6 +24,8 @@ use crate::writer::PAGE_ROWS;
 const MOST_ROWS_AT_ONCE: u64 = 2 * PAGE_ROWS as u64;
 /// About so many bytes of them, before compression: wide rows are read one by one.
 const MOST_BYTES_AT_ONCE: u64 = 256 << 10;
+/// Columns of a row that is found quickly: each has a page of its own.
+const FEW_COLUMNS: usize = 16;
 
 /// Where keys are, and what it took to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -184,6 +186,18 @@ impl LoadedSegment {
         }
         // Of bytes that are no key nothing is said: whoever looks for them is told.
         self.layout.values(key).is_ok_and(|values| self.rows_past_blooms(&values, rows).is_empty())
+    }
+
+    /// Whether few pages of few columns are left to look for a key in, and few bytes.
+    pub(crate) fn finds_quickly(&self, key: &[u8], columns: usize) -> bool {
+        let rows = self.zones.rows_of(key);
+        let Ok(values) = self.layout.values(key) else { return false };
+        let rows = self.rows_past_blooms(&values, rows);
+        let bytes: i64 = self.metadata.row_groups().iter().map(|group| group.total_byte_size()).sum();
+        let all = self.row_group_starts.last().copied().unwrap_or_default().max(1);
+        let count = rows.end - rows.start;
+        let bytes_of_row = u64::try_from(bytes).unwrap_or(u64::MAX) / all;
+        columns <= FEW_COLUMNS && count <= MOST_ROWS_AT_ONCE && count.saturating_mul(bytes_of_row) <= MOST_BYTES_AT_ONCE
     }
 
     /// Takes away the rows of row groups whose filters do not know the key.

@@ -171,6 +171,7 @@ impl Segment {
             conditions: self.conditions(&scan.filter, scan.deleted)?.into(),
             batch_rows: scan.batch_rows,
             counters: Arc::clone(&counters),
+            is_scan: true,
         };
         if read.projection.has_position && !read.conditions.is_empty() {
             return Err(SegmentError::Misused("positions of rows that meet conditions".to_owned()));
@@ -219,12 +220,13 @@ impl Segment {
 
     /// Reads rows by their places.
     pub(crate) fn read_rows(&self, ranges: &RowRanges, read: &RowRead, limit: Option<usize>) -> Result<SegmentStream> {
-        let RowRead { projection, conditions, batch_rows, counters } = read;
+        let RowRead { projection, conditions, batch_rows, counters, is_scan } = read;
         let selection = RowGroupSelection::new(ranges, &self.loaded.row_group_starts)?;
         if selection.row_groups.is_empty() {
             return Ok(stream::empty().boxed());
         }
         let source = self.source().with_counters(Arc::clone(counters));
+        let source = if *is_scan { source } else { source.for_few() };
         let columns = if projection.has_position { &self.loaded.columns_and_position } else { &self.loaded.columns };
         let mask = ProjectionMask::leaves(columns.parquet_schema(), projection.decoded.iter().copied());
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(source, columns.clone())
@@ -260,13 +262,15 @@ pub(crate) struct RowRead {
     conditions: Arc<[FileCondition]>,
     batch_rows: usize,
     pub(crate) counters: Arc<ReadCounters>,
+    /// Of any number of rows.
+    is_scan: bool,
 }
 
 impl RowRead {
-    /// Without conditions, counted anew.
+    /// Of a few rows without conditions, counted anew.
     pub(crate) fn of(projection: BoundProjection) -> Self {
         let conditions = Arc::from(Vec::new());
-        Self { projection, conditions, batch_rows: DEFAULT_BATCH_ROWS, counters: Arc::default() }
+        Self { projection, conditions, batch_rows: DEFAULT_BATCH_ROWS, counters: Arc::default(), is_scan: false }
     }
 }
 

@@ -63,6 +63,7 @@ pub struct SegmentSource {
     metadata: Arc<ParquetMetaData>,
     checksums: Arc<Checksums>,
     counters: Arc<ReadCounters>,
+    gives_way: bool,
 }
 
 impl SegmentSource {
@@ -72,12 +73,17 @@ impl SegmentSource {
         metadata: Arc<ParquetMetaData>,
         checksums: Arc<Checksums>,
     ) -> Self {
-        Self { storage, path, metadata, checksums, counters: Arc::default() }
+        Self { storage, path, metadata, checksums, counters: Arc::default(), gives_way: true }
     }
 
     /// The same, counting there.
     pub(crate) fn with_counters(self, counters: Arc<ReadCounters>) -> Self {
         Self { counters, ..self }
+    }
+
+    /// Does not give way after each read: for a reader of a few pages.
+    pub(crate) fn for_few(self) -> Self {
+        Self { gives_way: false, ..self }
     }
 
     /// What was read through this source and its clones.
@@ -102,6 +108,11 @@ impl AsyncFileReader for SegmentSource {
             let blocks = self.checksums.blocks_of(&ranges).map_err(damaged)?;
             self.counters.add(&ranges, &blocks);
             let read = self.storage.read(&self.path, &blocks).await?;
+            if self.gives_way {
+                // A storage may answer at once, and no row may come of it: whoever waits for a turn, or for the end of
+                // this one's time, would wait for the whole scan.
+                tokio::task::yield_now().await;
+            }
             Ok(self.checksums.verified(&ranges, &blocks, &read).map_err(damaged)?)
         }
         .boxed()

@@ -305,7 +305,8 @@ impl Runtime {
         &self.sessions
     }
 
-    /// Whether a text is known to need neither planner nor much stack nor time: it may run where the actors do.
+    /// Whether a text is known to need neither planner nor much stack, nor time but for what goes elsewhere by itself: it may
+    /// run where the actors do.
     pub(crate) fn is_light(&self, text: &str, params: &Arc<Vec<Json>>, namespace: &NamespaceId) -> bool {
         let Some(parsed) = self.parsed.peek(text) else { return false };
         match &parsed.statement {

@@ -1,7 +1,7 @@
 //! `SessionActor`: one user's session, which keeps the tables that the user's statements have named. It starts each of the user's statements in a task of its own, which
 //! waits for its turn, runs, and answers by itself, so a slow statement delays no other. Tasks run on the threads
-//! for statements, which have the stack that parsing and planning take. An INSERT that needs neither is started where
-//! it comes in, on the threads of connections and actors: there is nothing to resolve, and two hops cost more than it.
+//! for statements, which have the stack that parsing and planning take. What needs neither (an INSERT of values, a row
+//! by its key) is started where it comes in, on the threads of connections and actors: two hops cost more than it.
 //!
 //! Its mailbox holds at most one message per admitted request. Restart: it is not restarted; the user's next
 //! statement opens a new session, which takes over the places that statements of the lost one still hold. Shutdown: it

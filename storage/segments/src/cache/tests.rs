@@ -1,4 +1,4 @@
-use kalamdb_sql::{ColumnType, Value};
+use kalamdb_sql::{ColumnType, TableSchema, Value};
 
 use super::*;
 use crate::testing::{Stored, TestRow, memory, table};
@@ -19,6 +19,26 @@ async fn a_footer_is_read_once_by_everybody() {
     assert!(cache.is_empty());
     assert!(cache.open(stored.request()).await.is_ok());
     assert_eq!(cache.loads(), 2);
+}
+
+#[tokio::test]
+async fn what_is_found_quickly_is_in_few_pages_of_what_is_in_memory() {
+    let cache = SegmentCache::new(1 << 20);
+    let key = |id: i64, of: &TableSchema| TestRow::new(1, vec![Value::BigInt(id), Value::Null]).key(of);
+    let narrow = table(&[("id", ColumnType::BigInt), ("v", ColumnType::Text)], 1);
+    let text = |id: i64, bytes: usize| Value::Text(format!("{id:0bytes$}"));
+    let rows =
+        |bytes| (0..5000).map(|id| TestRow::new(id + 1, vec![Value::BigInt(id), text(id, bytes)])).collect::<Vec<_>>();
+    let stored = Stored::new(&narrow, &rows(10)).await;
+    assert!(!cache.finds_quickly(1, &key(7, &narrow), 2), "nothing is known of it");
+    cache.open(stored.request()).await.expect("opened");
+    assert!(cache.finds_quickly(1, &key(7, &narrow), 16));
+    assert!(cache.finds_quickly(1, &key(-7, &narrow), 16), "it is not there, which takes no page");
+    assert!(!cache.finds_quickly(1, &key(7, &narrow), 17), "a page for each column");
+    assert!(!cache.finds_quickly(1, b"no key", 2));
+    let wide = Stored::within(memory(), 2, &narrow, &rows(2000)).await;
+    cache.open(wide.request()).await.expect("opened");
+    assert!(!cache.finds_quickly(2, &key(7, &narrow), 2), "two megabytes for one row");
 }
 
 #[tokio::test]

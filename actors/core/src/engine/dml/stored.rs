@@ -123,7 +123,7 @@ pub(super) async fn segments_read(target: &Target<'_>, changes: &[RowChange]) ->
 }
 
 /// Where rows lie, on the threads for statements: an INSERT that plans nothing may run on those of connections and actors,
-/// which decode no pages.
+/// which decode a few pages at most.
 async fn locate_apart(
     target: &Target<'_>,
     segments: Arc<PartitionSegments>,

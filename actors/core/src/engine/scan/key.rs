@@ -7,9 +7,11 @@ use datafusion::arrow::datatypes::SchemaRef;
 use kalamdb_commons::{Error, Result, TableType};
 use kalamdb_sql::Value;
 use kalamdb_store::PartitionId;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::context::StatementContext;
 use super::super::predicate::RowRange;
+use super::super::scope::{Limits, on_behalf};
 use super::decode::{RowDecoder, Tombstones};
 use super::exec::{Progress, ScanArgs, ScanColumn};
 use super::filter::ScanFilter;
@@ -80,8 +82,13 @@ impl KeyRead {
             filter: ScanFilter::none(),
             limit: None,
         };
-        // Where it is, be that a connection's thread: it decodes two pages of each column at most, which takes as long as going
-        // elsewhere and coming back.
-        Box::pin(args.row_of_key(&segments, &key, &Progress::default())).await
+        if context.runtime.segments().find_quickly(&segments, &key, self.columns.len()) {
+            // Here, be that a connection's thread: to decode a few pages takes as long as to go elsewhere and come back.
+            return Box::pin(args.row_of_key(&segments, &key, &Progress::default())).await;
+        }
+        let work = async move { args.row_of_key(&segments, &key, &Progress::default()).await };
+        let task = context.runtime.statements().spawn(on_behalf(Limits::of_task(), work));
+        // Given up with the statement.
+        AbortOnDropHandle::new(task).await.map_err(Error::internal)?
     }
 }

@@ -114,8 +114,11 @@ impl SessionsClient {
                     Ok(()) => return Ok(session),
                     Err(back) => job = back,
                 }
-                // It is going down, and its supervisor may not know yet: whoever asks again at once may get it again.
-                gone(&session.actor).await;
+                let is_known = self.index.get(user).is_some_and(|now| Arc::ptr_eq(&now, &session));
+                if is_known {
+                    // It is going down, and its supervisor does not know yet: whoever asks again at once gets it again.
+                    gone(&session.actor).await;
+                }
             }
         }
         Err(restarting())

@@ -28,6 +28,9 @@ fn read_range(file: &File, start: u64, length: usize) -> Option<Bytes> {
     use bytes::BytesMut;
     use rustix::io::{ReadWriteFlags, preadv2};
 
+    if length == 0 {
+        return None;
+    }
     let mut bytes = BytesMut::zeroed(length);
     // What is missing, or past the end, makes the read a shorter one or `EAGAIN`.
     let read = preadv2(file, &mut [IoSliceMut::new(&mut bytes)], start, ReadWriteFlags::NOWAIT).ok()?;
@@ -42,7 +45,9 @@ pub(super) fn read(_file: &File, _ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{IoSliceMut, Write as _};
+
+    use rustix::io::{ReadWriteFlags, preadv2};
 
     use super::*;
 
@@ -53,10 +58,15 @@ mod tests {
         file.write_all(&content).expect("written");
         let end = content.len() as u64;
         let read_one = |range: Range<u64>| read(&file, &Vec::from([range]));
-        // What was written a moment ago is in memory; the file system may not be able to tell.
-        if let Some(read) = read(&file, &[0..4, 255..258, end - 1..end, 7..7]) {
-            assert_eq!(read, [&[0, 1, 2, 3][..], &[255, 0, 1], &content[content.len() - 1..], &[]]);
+        // What was written a moment ago is in memory, where the file system can tell.
+        let mut byte = [0];
+        let told = preadv2(&file, &mut [IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT) == Ok(1);
+        let read_all = read(&file, &[0..4, 255..258, end - 1..end]);
+        assert_eq!(read_all.is_some(), told);
+        if let Some(read_all) = read_all {
+            assert_eq!(read_all, [&[0, 1, 2, 3][..], &[255, 0, 1], &content[content.len() - 1..]]);
         }
+        assert_eq!(read_one(7..7), None, "nothing to be read");
         assert_eq!(read_one(end - 1..end + 1), None, "past the end");
         assert_eq!(read(&file, &[0..4, end..end + 1]), None);
         assert_eq!(read_one(u64::MAX - 1..u64::MAX), None, "no place in a file");

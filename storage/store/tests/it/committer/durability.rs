@@ -377,16 +377,25 @@ async fn the_next_block_is_reserved_before_the_present_one_ends() {
     }
 }
 
+/// Where it is not known which tables there are, nobody is told what is in them; of a job's record nothing depends.
 #[tokio::test]
-async fn catalog_writes_that_fail_poison() {
-    let machine = Machine::new(1);
-    let fixture = Fixture::new(machine.boot().await.unwrap(), SyncMode::Sync).await;
-    let mut batch = Batch::new();
-    batch.put(Family::System, "namespace/a", "");
-    machine.faults().fail_writes(true);
-    let error = fixture.committer.write_synced(batch).await.unwrap_err();
-    assert!(is_unknown(&error), "{error:?}");
-    assert!(fixture.committer.is_poisoned());
+async fn catalog_writes_that_fail_poison_and_keep_everybody_from_reading() {
+    for is_definition in [false, true] {
+        let machine = Machine::new(1);
+        let fixture = booted(&machine, SyncMode::Sync).await;
+        let ann = partition("ann");
+        acknowledged(begin(&fixture, &ann, 1).await.1).await;
+        let mut batch = Batch::new();
+        batch.put(Family::System, "namespace/a", "");
+        machine.faults().fail_writes(true);
+        let committer = &fixture.committer;
+        let written =
+            if is_definition { committer.write_definitions(batch).await } else { committer.write_synced(batch).await };
+        let error = written.unwrap_err();
+        assert!(is_unknown(&error), "{error:?}");
+        assert!(committer.is_poisoned());
+        assert_eq!(committer.wait_visible(&ann, committer.newest()).await.is_err(), is_definition);
+    }
 }
 
 #[tokio::test]

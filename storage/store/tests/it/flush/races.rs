@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use kalamdb_store::{FlushError, FlushLimits, SyncMode};
 use rand::rngs::StdRng;
@@ -27,8 +28,9 @@ async fn write(
 ) -> BTreeMap<i64, String> {
     let mut rng = StdRng::seed_from_u64(writer.cast_unsigned());
     let mut model = BTreeMap::new();
+    let deadline = Instant::now() + Duration::from_secs(60);
     for step in 0.. {
-        if step >= steps && segments.load(Ordering::Acquire) > 0 {
+        if step >= steps && (segments.load(Ordering::Acquire) > 0 || Instant::now() > deadline) {
             break;
         }
         let id = writer * IDS + rng.random_range(0..IDS);
@@ -113,6 +115,7 @@ async fn flushes_race_with_writers(harness: &impl Harness, steps: usize) {
     stop.store(true, Ordering::Release);
     flushes.join_all().await;
     background.join_all().await;
+    assert!(segments.load(Ordering::Acquire) > 0, "a race with nobody");
     let snapshot = world.snapshot().await;
     for user in USERS {
         assert_eq!(world.live(&*snapshot, &partition(user)).await, expected[user]);
