@@ -125,7 +125,7 @@ pub(crate) async fn contents(backend: &dyn StorageBackend, family: Family) -> Ve
     scan(backend.snapshot().await.unwrap().as_ref(), all(family), Direction::Forward, 1000).await
 }
 
-/// Every file below a directory with its bytes, every directory with none.
+/// Every file below a directory with its bytes, every directory with none. One that goes meanwhile is not there.
 pub(crate) fn tree(path: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut pending = vec![path.to_owned()];
@@ -136,8 +136,10 @@ pub(crate) fn tree(path: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
                 pending.push(path.clone());
                 found.insert(path, None);
             } else {
-                let content = std::fs::read(&path).unwrap();
-                found.insert(path, Some(content));
+                match std::fs::read(&path) {
+                    Ok(content) => drop(found.insert(path, Some(content))),
+                    Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+                }
             }
         }
     }
