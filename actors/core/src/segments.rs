@@ -10,6 +10,7 @@ mod ranges;
 mod storages;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ use crate::catalog::TableEntry;
 /// The storage that always exists.
 pub(crate) const LOCAL_STORAGE: &str = "local";
 
+/// Segments that are looked through for a row where others wait.
+const FEW_SEGMENTS: usize = 4;
 /// Of `storage.memory`, what footers and filters of segments may take: an eighth, beside what the backend takes.
 const CACHE_SHARE: u64 = 8;
 
@@ -90,9 +93,13 @@ impl SegmentStores {
         known.may_hold(key, |segment| self.cache.knows_absent(segment, key))
     }
 
-    /// Whether a row under a key, with so many columns, is found quickly in each of some segments.
+    /// Whether a row under a key, with so many columns, is found quickly among some segments: few of them may hold it, and
+    /// each is in memory as far as finding it there takes.
     pub(crate) fn find_quickly(&self, segments: &PartitionSegments, key: &[u8], columns: usize) -> bool {
-        segments.segments.iter().all(|read| self.cache.finds_quickly(read.manifest.segment_id, key, columns))
+        let bounds = (Bound::Included(key), Bound::Included(key));
+        let mut around = segments.segments.iter().filter(|read| read.overlaps(bounds));
+        let is_quick = |read: &SegmentRead| self.cache.finds_quickly(read.manifest.segment_id, key, columns);
+        around.by_ref().take(FEW_SEGMENTS).all(is_quick) && around.next().is_none()
     }
 
     /// Those of a partition's segments that may hold a key, oldest first, by what is in memory of them.

@@ -105,7 +105,9 @@ impl SegmentCache {
         // A footer with its filters has some tens of kilobytes.
         let expected = usize::try_from(capacity_bytes / (32 << 10)).unwrap_or(usize::MAX).clamp(16, 1 << 16);
         // What does not fit into its part of the cache is never kept: each part takes the largest segment.
+        // A power of two of them, which the cache would round up to.
         let parts = usize::try_from(capacity_bytes / PART_BYTES).unwrap_or(usize::MAX).clamp(1, MOST_PARTS);
+        let parts = 1 << parts.ilog2();
         let options = OptionsBuilder::new()
             .estimated_items_capacity(expected)
             .weight_capacity(capacity_bytes)

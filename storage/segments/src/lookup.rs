@@ -24,6 +24,10 @@ use crate::writer::PAGE_ROWS;
 const MOST_ROWS_AT_ONCE: u64 = 2 * PAGE_ROWS as u64;
 /// About so many bytes of them, before compression: wide rows are read one by one.
 const MOST_BYTES_AT_ONCE: u64 = 256 << 10;
+/// Keys that are looked for without giving way.
+const FEW_KEYS: usize = 16;
+/// Of many keys, those that are looked at in one go.
+const KEYS_AT_ONCE: usize = 1024;
 /// Columns of a row that is found quickly: each has a page of its own.
 const FEW_COLUMNS: usize = 16;
 
@@ -69,6 +73,9 @@ impl Segment {
         let mut lookup = Lookup { positions: vec![None; keys.len()], work: LookupWork::default() };
         let mut candidates = Vec::new();
         for (at, key) in keys.iter().copied().enumerate() {
+            if at % KEYS_AT_ONCE == KEYS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             let rows = self.rows_to_search(key, &mut lookup.work)?;
             if !rows.is_empty() {
                 candidates.push(Candidate { key, at, rows });
@@ -79,29 +86,22 @@ impl Segment {
         }
         let ranges = RowRanges::new(candidates.iter().map(|candidate| candidate.rows.clone()).collect());
         let projection = KeyPages::projection(self)?;
-        let read = RowRead::of(projection);
+        let is_few = keys.len() <= FEW_KEYS && ranges.rows() <= MOST_ROWS_AT_ONCE;
+        let read = RowRead::of(projection, is_few);
         let stream = self.read_rows(&ranges, &read, None)?;
         let pages = KeyPages::new(self, &ranges, &stream.try_collect::<Vec<_>>().await?)?;
         lookup.work.pages_read += read.counters.ranges();
         lookup.work.bytes_read += read.counters.bytes();
-        for candidate in candidates {
+        for (count, candidate) in candidates.into_iter().enumerate() {
+            if count % KEYS_AT_ONCE == KEYS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             let position = pages.position(&candidate).map_err(|message| self.damaged(message))?;
             if let Some(place) = lookup.positions.get_mut(candidate.at) {
                 *place = position;
             }
         }
         Ok(lookup)
-    }
-
-    /// About how many bytes some columns of a row have, on average and before compression.
-    fn bytes_of_row(&self, leaves: &[usize]) -> u64 {
-        let groups = self.loaded.metadata.row_groups();
-        let bytes: i64 = groups
-            .iter()
-            .flat_map(|group| leaves.iter().filter_map(|leaf| group.columns().get(*leaf)))
-            .map(|column| column.uncompressed_size())
-            .sum();
-        u64::try_from(bytes).unwrap_or(u64::MAX) / self.rows().max(1)
     }
 
     /// The rows among which a key may be; none where bounds or filters know that it is not there.
@@ -133,12 +133,13 @@ impl Segment {
             return Ok(None);
         }
         let bound = self.bind(columns.with_key())?;
-        let count = rows.end - rows.start;
-        if count > MOST_ROWS_AT_ONCE || count.saturating_mul(self.bytes_of_row(&bound.decoded)) > MOST_BYTES_AT_ONCE {
+        if rows.end - rows.start > MOST_ROWS_AT_ONCE
+            || self.loaded.bytes_of(&rows, bound.decoded.iter().copied()) > MOST_BYTES_AT_ONCE
+        {
             let Some(position) = self.find(&[key]).await?.positions.first().copied().flatten() else { return Ok(None) };
             return Ok(Some((position, self.fetch(&[position], columns.own()).await?)));
         }
-        let read = RowRead::of(bound);
+        let read = RowRead::of(bound, true);
         let stream = self.read_rows(&RowRanges::new(vec![rows.clone()]), &read, None)?;
         let batches: Vec<_> = stream.try_collect().await?;
         let batch = match batches.as_slice() {
@@ -168,7 +169,7 @@ impl Segment {
         }
         let bound = self.bind(projection)?;
         let ranges = RowRanges::new(positions.iter().map(|position| *position..*position + 1).collect());
-        let stream = self.read_rows(&ranges, &RowRead::of(bound), None)?;
+        let stream = self.read_rows(&ranges, &RowRead::of(bound, positions.len() <= FEW_KEYS), None)?;
         let batches: Vec<_> = stream.try_collect().await?;
         match batches.as_slice() {
             [only] => Ok(only.clone()),
@@ -193,11 +194,42 @@ impl LoadedSegment {
         let rows = self.zones.rows_of(key);
         let Ok(values) = self.layout.values(key) else { return false };
         let rows = self.rows_past_blooms(&values, rows);
-        let bytes: i64 = self.metadata.row_groups().iter().map(|group| group.total_byte_size()).sum();
-        let all = self.row_group_starts.last().copied().unwrap_or_default().max(1);
-        let count = rows.end - rows.start;
-        let bytes_of_row = u64::try_from(bytes).unwrap_or(u64::MAX) / all;
-        columns <= FEW_COLUMNS && count <= MOST_ROWS_AT_ONCE && count.saturating_mul(bytes_of_row) <= MOST_BYTES_AT_ONCE
+        columns <= FEW_COLUMNS
+            && rows.end - rows.start <= MOST_ROWS_AT_ONCE
+            && self.bytes_of(&rows, 0..self.leaves.len()) <= MOST_BYTES_AT_ONCE
+    }
+
+    /// About how many bytes the pages of some columns have in which some rows are, before compression.
+    fn bytes_of(&self, rows: &Range<u64>, leaves: impl Iterator<Item = usize> + Clone) -> u64 {
+        let mut bytes = 0_u64;
+        for (number, borders) in self.row_group_starts.windows(2).enumerate() {
+            let &[start, end] = borders else { continue };
+            let here = rows.start.max(start)..rows.end.min(end);
+            let Some(group) = self.metadata.row_groups().get(number).filter(|_| !here.is_empty()) else { continue };
+            for leaf in leaves.clone() {
+                let Some(column) = group.columns().get(leaf) else { continue };
+                let whole = u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX);
+                let index = self.metadata.offset_index().and_then(|index| index.get(number)?.get(leaf));
+                let Some(index) = index else {
+                    bytes = bytes.saturating_add(whole);
+                    continue;
+                };
+                let pages = index.page_locations();
+                let row = |row: u64| i64::try_from(row - start).unwrap_or(i64::MAX);
+                let first = pages.partition_point(|page| page.first_row_index <= row(here.start)).saturating_sub(1);
+                let last = pages.partition_point(|page| page.first_row_index < row(here.end));
+                let compressed: u64 = pages
+                    .get(first..last)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|page| u64::try_from(page.compressed_page_size).unwrap_or(u64::MAX))
+                    .fold(0, u64::saturating_add);
+                // They grow as the column does, of which the widest rows are the most.
+                let all = u64::try_from(column.compressed_size()).unwrap_or(1).max(1);
+                bytes = bytes.saturating_add(compressed.saturating_mul(whole.div_ceil(all).max(1)));
+            }
+        }
+        bytes
     }
 
     /// Takes away the rows of row groups whose filters do not know the key.

@@ -267,10 +267,10 @@ pub(crate) struct RowRead {
 }
 
 impl RowRead {
-    /// Of a few rows without conditions, counted anew.
-    pub(crate) fn of(projection: BoundProjection) -> Self {
+    /// Without conditions, counted anew.
+    pub(crate) fn of(projection: BoundProjection, is_few: bool) -> Self {
         let conditions = Arc::from(Vec::new());
-        Self { projection, conditions, batch_rows: DEFAULT_BATCH_ROWS, counters: Arc::default(), is_scan: false }
+        Self { projection, conditions, batch_rows: DEFAULT_BATCH_ROWS, counters: Arc::default(), is_scan: !is_few }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -107,12 +108,18 @@ impl AsyncFileReader for SegmentSource {
             let damaged = |message: String| SegmentError::Damaged { path: self.path.to_string(), message };
             let blocks = self.checksums.blocks_of(&ranges).map_err(damaged)?;
             self.counters.add(&ranges, &blocks);
-            let read = self.storage.read(&self.path, &blocks).await?;
-            if self.gives_way {
-                // A storage may answer at once, and no row may come of it: whoever waits for a turn, or for the end of
-                // this one's time, would wait for the whole scan.
-                tokio::task::yield_now().await;
-            }
+            let mut reading = self.storage.read(&self.path, &blocks);
+            let read = match futures::poll!(reading.as_mut()) {
+                Poll::Ready(read) => {
+                    if self.gives_way {
+                        // Where nothing has to be waited for, and no row may come of it, whoever waits for a turn, or for
+                        // the end of this one's time, would wait for the whole scan.
+                        tokio::task::yield_now().await;
+                    }
+                    read
+                }
+                Poll::Pending => reading.await,
+            }?;
             Ok(self.checksums.verified(&ranges, &blocks, &read).map_err(damaged)?)
         }
         .boxed()

@@ -118,6 +118,24 @@ async fn a_write_beyond_its_bound_changes_nothing() {
     ann.sql("INSERT INTO t VALUES (1000, 'small')").await.ok();
 }
 
+/// One value for many rows: refused before there are as many copies of it.
+#[tokio::test]
+async fn a_large_value_for_many_rows_is_refused() {
+    let server = with_rows(&[("query.memory_limit", "64MiB")]).await;
+    let ann = server.user("ann");
+    let large = json!(["x".repeat(8 << 20)]);
+    for sql in [
+        "UPDATE t SET v = $1",
+        "UPDATE t SET v = $1, id = id + 0",
+        "INSERT INTO t (id) SELECT id FROM t ON CONFLICT (id) DO UPDATE SET v = $1",
+        "INSERT INTO t (id) SELECT id FROM t ON CONFLICT (id) DO UPDATE SET v = $1 WHERE t.id >= 0",
+    ] {
+        ann.sql_params(sql, large.clone()).await.fails(503, "RESOURCES_EXHAUSTED");
+    }
+    assert_eq!(ann.sql("SELECT max(length(v)) FROM t").await.success().number(), 9);
+    ann.sql_params("UPDATE t SET v = $1 WHERE id = 1", json!(["y".repeat(1 << 20)])).await.ok();
+}
+
 #[tokio::test]
 async fn more_than_may_wait_is_overloaded() {
     let settings =

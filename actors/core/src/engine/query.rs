@@ -24,6 +24,9 @@ use super::result::RowWriter;
 use super::rewrite::{expose_system_columns, name_outputs};
 use super::scope::{Limits, Scope, on_behalf, still_wanted};
 
+/// Rows that are written before it is looked whether anybody waits for them still.
+const ROWS_AT_ONCE: usize = 8192;
+
 /// How an EXPLAIN was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Explain {
@@ -137,7 +140,12 @@ fn way_row(schema: &SchemaRef, way: Way) -> Result<RecordBatch> {
 /// Rows that are there already as an answer.
 pub(super) fn answer(context: &StatementContext, batch: &RecordBatch) -> Result<StatementResult> {
     let mut rows = Rows::of(context, &batch.schema());
-    rows.take(batch)?;
+    // Once: parts of a batch say that they take what the whole takes.
+    context.results.try_grow(2 * batch.get_array_memory_size()).map_err(from_datafusion)?;
+    for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
+        still_wanted()?;
+        rows.writer.write(&batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)))?;
+    }
     rows.finish()
 }
 

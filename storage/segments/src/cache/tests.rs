@@ -23,7 +23,7 @@ async fn a_footer_is_read_once_by_everybody() {
 
 #[tokio::test]
 async fn what_is_found_quickly_is_in_few_pages_of_what_is_in_memory() {
-    let cache = SegmentCache::new(1 << 20);
+    let cache = SegmentCache::new(8 << 20);
     let key = |id: i64, of: &TableSchema| TestRow::new(1, vec![Value::BigInt(id), Value::Null]).key(of);
     let narrow = table(&[("id", ColumnType::BigInt), ("v", ColumnType::Text)], 1);
     let text = |id: i64, bytes: usize| Value::Text(format!("{id:0bytes$}"));
@@ -39,6 +39,14 @@ async fn what_is_found_quickly_is_in_few_pages_of_what_is_in_memory() {
     let wide = Stored::within(memory(), 2, &narrow, &rows(2000)).await;
     cache.open(wide.request()).await.expect("opened");
     assert!(!cache.finds_quickly(2, &key(7, &narrow), 2), "two megabytes for one row");
+    // Wide rows among many narrow ones, all of them alike: it is their pages that count.
+    let width = |id: i64| if (30_000..30_100).contains(&id) { 40_000 } else { 10 };
+    let skewed: Vec<_> =
+        (0..60_000).map(|id| TestRow::new(id + 1, vec![Value::BigInt(id), text(id, width(id))])).collect();
+    let skewed = Stored::within(memory(), 3, &narrow, &skewed).await;
+    cache.open(skewed.request()).await.expect("opened");
+    assert!(cache.finds_quickly(3, &key(7, &narrow), 2));
+    assert!(!cache.finds_quickly(3, &key(30_050, &narrow), 2), "four megabytes for one row");
 }
 
 #[tokio::test]

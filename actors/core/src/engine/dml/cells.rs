@@ -55,13 +55,35 @@ pub(super) fn constant(target: &Target<'_>, expr: &ast::Expr, column: &ColumnDef
     literal_to_value(expr, column.column_type, column.name.as_str()).transpose()
 }
 
+/// What a column is set to in some rows. One value for all of them is there once: they may be many, and it large.
+#[derive(Debug)]
+pub(super) enum NewCells {
+    Same(Value),
+    Each(Vec<Value>),
+}
+
+impl NewCells {
+    /// That of a row, by its place.
+    pub(super) fn get(&self, at: usize) -> Option<&Value> {
+        match self {
+            Self::Same(value) => Some(value),
+            Self::Each(values) => values.get(at),
+        }
+    }
+}
+
+/// About what a row's new cells take, as values and as bytes.
+pub(super) fn bytes_of_new<'c>(cells: impl Iterator<Item = &'c NewCells>, at: usize) -> u64 {
+    2 * cells.filter_map(|cells| cells.get(at)).map(size_of).sum::<u64>()
+}
+
 /// What an expression that [`constant`] knows sets `count` rows to: functions that make ids make one for each.
 pub(super) fn for_each_row(
     target: &Target<'_>,
     expr: &ast::Expr,
     column: &ColumnDefinition,
     count: usize,
-) -> Result<Vec<Value>> {
+) -> Result<NewCells> {
     let makes_ids = |function| match function {
         DefaultFunction::SnowflakeId | DefaultFunction::UuidV7 | DefaultFunction::Ulid => true,
         DefaultFunction::Now | DefaultFunction::CurrentUser => false,
@@ -81,7 +103,11 @@ pub(super) fn for_each_row(
         let value = constant(target, expr, column)?;
         value.ok_or_else(|| Error::internal("a constant that is none any more"))
     };
-    if is_new_each_time { (0..count).map(|_| value()).collect() } else { Ok(vec![value()?; count]) }
+    Ok(if is_new_each_time {
+        NewCells::Each((0..count).map(|_| value()).collect::<Result<_>>()?)
+    } else {
+        NewCells::Same(value()?)
+    })
 }
 
 fn known_function(function: &ast::Function) -> Option<DefaultFunction> {

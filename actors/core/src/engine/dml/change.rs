@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::cast::AsArray;
 use kalamdb_commons::{ColumnName, Error, ErrorCode, Result};
-use kalamdb_sql::{Value, ast};
+use kalamdb_sql::ast;
 use kalamdb_store::codec::keys::encode_primary_key;
 use kalamdb_store::{RowChange, committer};
 
@@ -15,7 +15,7 @@ use super::super::rewrite::{KEY_COLUMN, expose_system_columns};
 use super::super::scope::still_wanted;
 use super::super::template::{column, item, select, table_name};
 use super::super::values::array_to_values;
-use super::cells::{check_not_null, constant, for_each_row, kept_batches, writable};
+use super::cells::{NewCells, bytes_of_new, check_not_null, constant, for_each_row, kept_batches, writable};
 use super::stored::fetch;
 use super::{Dml, Prepared, Target};
 use crate::catalog::TableEntry;
@@ -73,12 +73,13 @@ pub(super) async fn prepare(
     let mut prepared = Prepared { base: Some(base), plan_cache, ..Prepared::default() };
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
     for batch in &batches {
-        let mut columns: Vec<(usize, Vec<Value>)> = Vec::with_capacity(new_values.len());
+        let mut columns: Vec<(usize, NewCells)> = Vec::with_capacity(new_values.len());
         for (place, definition, value) in &new_values {
             let values = match value {
                 NewValue::Constant(expr) => for_each_row(target, expr, definition, batch.num_rows())?,
                 NewValue::Computed(at) => {
-                    array_to_values(batch.column(*at), definition.column_type, definition.name.as_str())?
+                    let array = batch.column(*at);
+                    NewCells::Each(array_to_values(array, definition.column_type, definition.name.as_str())?)
                 }
             };
             columns.push((*place, values));
@@ -96,7 +97,8 @@ pub(super) async fn prepare(
                 ));
             }
             // Old and new row, each once as values and once as bytes.
-            context.reserve_more_rows(4 * stored.stored.len() as u64)?;
+            let added = bytes_of_new(columns.iter().map(|(_, cells)| cells), at);
+            context.reserve_more_rows(4 * stored.stored.len() as u64 + added)?;
             if assignments.is_none() {
                 prepared.rows.push(stored.row.clone());
                 prepared.changes.push(RowChange::Delete {

@@ -7,13 +7,13 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::array::cast::AsArray;
 use datafusion::arrow::array::types::Int64Type;
 use kalamdb_commons::{ColumnName, Error, ErrorCode, Result};
-use kalamdb_sql::{ColumnType, Insert, OnConflict, OnConflictAction, Row, Value, ast};
+use kalamdb_sql::{ColumnDefinition, ColumnType, Insert, OnConflict, OnConflictAction, Row, Value, ast};
 use kalamdb_store::RowChange;
 use kalamdb_store::codec::keys::encode_primary_key;
 
 use super::super::template::{column, item, quoted, select};
 use super::super::values::array_to_values;
-use super::cells::{batches, check_not_null, constant, for_each_row, writable};
+use super::cells::{NewCells, batches, bytes_of_new, check_not_null, constant, for_each_row, writable};
 use super::insert::key_of;
 use super::returning::{ChangedRows, changed_rows_as, declared_columns, name_of};
 use super::stored::{StoredRow, fetch};
@@ -57,6 +57,8 @@ pub(super) async fn resolve(
     }
     let lookups: Vec<Vec<u8>> = keyed.iter().map(|(key, _)| key.clone()).collect();
     let stored = fetch(target, &lookups).await?;
+    // Old and new row, each once as values and once as bytes.
+    target.context.reserve_more_rows(4 * stored.iter().flatten().map(|row| row.stored.len() as u64).sum::<u64>())?;
     match &on_conflict.action {
         OnConflictAction::DoNothing => Ok(leave(keyed, stored)),
         OnConflictAction::DoUpdate { assignments, selection } => {
@@ -194,7 +196,8 @@ async fn new_rows(
                     Some(expr) => for_each_row(target, expr, definition, batch.num_rows())?,
                     None => {
                         next += 1;
-                        array_to_values(batch.column(next - 1), definition.column_type, definition.name.as_str())?
+                        let array = batch.column(next - 1);
+                        NewCells::Each(array_to_values(array, definition.column_type, definition.name.as_str())?)
                     }
                 },
             ));
@@ -205,6 +208,7 @@ async fn new_rows(
             }
             let number = usize::try_from(numbers.value(at)).map_err(Error::internal)?;
             let Some(pair) = pairs.get(number) else { continue };
+            target.context.reserve_more_rows(bytes_of_new(columns.iter().map(|(_, cells)| cells), at))?;
             let mut row = pair.stored.row.clone();
             for (place, values) in &columns {
                 if let (Some(cell), Some(value)) = (row.get_mut(*place), values.get(at)) {
@@ -218,9 +222,9 @@ async fn new_rows(
 }
 
 /// What a column is set to, where that takes no planner.
-enum Taken {
-    /// These values, one for each pair.
-    Values(Vec<Value>),
+enum Taken<'e> {
+    /// This expression, which [`constant`] knows.
+    Constant(&'e ast::Expr, &'e ColumnDefinition),
     /// This column of the row that is there.
     Stored(usize),
     /// This column of the row that was to be inserted.
@@ -241,7 +245,7 @@ fn taken_rows(
         let place = writable(schema, name.as_str())?;
         let definition = schema.columns.get(place).ok_or_else(|| Error::internal("a column without a place"))?;
         if constant(target, expr, definition)?.is_some() {
-            taken.push((place, Taken::Values(for_each_row(target, expr, definition, pairs.len())?)));
+            taken.push((place, Taken::Constant(expr, definition)));
             continue;
         }
         let column = if is_excluded(insert) { None } else { column_of(target, expr) };
@@ -252,12 +256,19 @@ fn taken_rows(
             _ => return Ok(None),
         }
     }
+    let mut constants: HashMap<usize, NewCells> = HashMap::new();
+    for (place, taken) in &taken {
+        if let Taken::Constant(expr, definition) = taken {
+            constants.insert(*place, for_each_row(target, expr, definition, pairs.len())?);
+        }
+    }
     let mut rows = HashMap::with_capacity(pairs.len());
     for (number, pair) in pairs.iter().enumerate() {
+        target.context.reserve_more_rows(bytes_of_new(constants.values(), number))?;
         let mut row = pair.stored.row.clone();
         for (place, taken) in &taken {
             let value = match taken {
-                Taken::Values(values) => values.get(number),
+                Taken::Constant(..) => constants.get(place).and_then(|cells| cells.get(number)),
                 Taken::Stored(at) => pair.stored.row.get(*at),
                 Taken::Excluded(at) => pair.excluded.get(*at),
             };
@@ -271,7 +282,7 @@ fn taken_rows(
 }
 
 /// The column that an expression is, if it is nothing else.
-fn column_of(target: &Target<'_>, expr: &ast::Expr) -> Option<Taken> {
+fn column_of(target: &Target<'_>, expr: &ast::Expr) -> Option<Taken<'static>> {
     let place = |ident: &ast::Ident| target.schema().position_of(&name_of(ident));
     match expr {
         ast::Expr::Nested(inner) => column_of(target, inner),

@@ -82,7 +82,8 @@ fn name_items(items: &mut [SelectItem], written: Option<&[String]>) {
     for (at, item) in items.iter_mut().enumerate() {
         match item {
             SelectItem::ExprWithAlias { alias, .. } => {
-                let name = if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_lowercase() };
+                let name =
+                    if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() };
                 if !taken.insert(name.clone()) {
                     *alias = Ident::with_quote('"', format!("{name}{MARK}{at}"));
                 }
