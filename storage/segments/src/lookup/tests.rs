@@ -87,8 +87,11 @@ async fn a_wide_row_is_found_alone() {
     let stored = Stored::new(&table, &rows).await;
     let segment = stored.open().await.expect("opened");
     let all = KeyedProjection::new(everything(&table));
-    let wide = segment.bytes_of_row(&segment.bind(all.with_key()).expect("bound").decoded);
-    assert!(wide * PAGE_ROWS as u64 > MOST_BYTES_AT_ONCE, "{wide}");
+    let decoded = segment.bind(all.with_key()).expect("bound").decoded;
+    let page = segment.loaded.bytes_of(&(0..PAGE_ROWS as u64), decoded.iter().copied());
+    assert!(page > MOST_BYTES_AT_ONCE, "{page}");
+    let one = segment.loaded.bytes_of(&(7..8), decoded.iter().copied());
+    assert!((1024..MOST_BYTES_AT_ONCE).contains(&one), "the page of it: {one}");
     for number in [0, 1023, 1024, 2499] {
         let found = segment.find_row(&rows[number].key(&table), &all).await.expect("looked up");
         let (position, row) = found.expect("it is there");
