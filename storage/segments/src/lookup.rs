@@ -22,8 +22,8 @@ use crate::writer::PAGE_ROWS;
 
 /// Most rows of which all columns are decoded to read one: two pages, between whose bounds a key may lie.
 const MOST_ROWS_AT_ONCE: u64 = 2 * PAGE_ROWS as u64;
-/// About so many bytes of them, before compression: wide rows are read one by one.
-const MOST_BYTES_AT_ONCE: u64 = 256 << 10;
+/// About so many bytes of the pages they are in, before compression: wide rows are read one by one.
+const MOST_BYTES_AT_ONCE: u64 = 384 << 10;
 /// Keys that are looked for without giving way.
 const FEW_KEYS: usize = 16;
 /// Of many keys, those that are looked at in one go.
@@ -225,8 +225,9 @@ impl LoadedSegment {
                     .map(|page| u64::try_from(page.compressed_page_size).unwrap_or(u64::MAX))
                     .fold(0, u64::saturating_add);
                 // They grow as the column does, of which the widest rows are the most.
-                let all = u64::try_from(column.compressed_size()).unwrap_or(1).max(1);
-                bytes = bytes.saturating_add(compressed.saturating_mul(whole.div_ceil(all).max(1)));
+                let all = u128::try_from(column.compressed_size()).unwrap_or_default().max(1);
+                let grown = u128::from(compressed) * u128::from(whole) / all;
+                bytes = bytes.saturating_add(u64::try_from(grown).unwrap_or(u64::MAX));
             }
         }
         bytes
