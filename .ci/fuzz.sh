@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets of tests/fuzz and runs each for a while.
 #
-#   .ci/fuzz.sh check                        at most 10 seconds each, all targets, always from the same start
+#   .ci/fuzz.sh check                        at most 5 seconds each, all targets, always from the same start
 #   .ci/fuzz.sh [SECONDS_EACH] [TARGET...]   goes on from the corpus found so far, in directions never taken
 #
 # A change is judged by the first form: what it finds lies in the change, not in the luck of that run.
@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-10}"
 always_same=
-[ "$seconds" != check ] || { always_same=yes; seconds=10; }
+[ "$seconds" != check ] || { always_same=yes; seconds=5; }
 [ "$#" -eq 0 ] || shift
 export PATH="$HOME/.cargo/bin:$PATH"
 dir="$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz"
