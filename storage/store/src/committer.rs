@@ -260,22 +260,6 @@ impl Committer {
         PartitionGuard { committer: self, partition, table, _gate: gate, stripe: stripe.lock().await }
     }
 
-    /// Writes a batch of definitions, like [`write_synced`](Self::write_synced). Where its outcome is unknown, nothing can be
-    /// read until the store is opened again: nobody could tell which tables there are.
-    ///
-    /// # Errors
-    /// As there.
-    ///
-    /// # Cancel safety
-    /// Not safe: run it in a task that ends by itself.
-    pub async fn write_definitions(&self, batch: Batch) -> Result<()> {
-        let result = self.write_synced(batch).await;
-        if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
-            self.set_catalog_unknown();
-        }
-        result
-    }
-
     /// Writes a batch that is not about rows, in order with all others; it is synced on return, in either mode. Nothing
     /// is held while it waits for that.
     ///
@@ -299,10 +283,6 @@ impl Committer {
     /// [`ErrorCode::StorageUnavailable`].
     pub async fn tidy(&self) -> Result<()> {
         Ok(self.backend.tidy().await?)
-    }
-
-    fn set_catalog_unknown(&self) {
-        self.catalog_unknown.store(true, Ordering::Release);
     }
 
     /// Writes a batch that may be lost to a power cut, and nobody waits for.

@@ -18,7 +18,7 @@ pub(crate) use decimals::keep_decimals_exact;
 pub(crate) use distinct::order_distinct_by_items;
 pub(crate) use naming::{name_outputs, unique_names};
 pub(crate) use subqueries::make_subqueries_nullable;
-pub(crate) use system_columns::expose_system_columns;
+pub(crate) use system_columns::{expose_system_columns, folded};
 
 /// Between a table's name and the letters of its variant; between a result name and what keeps it unique.
 pub(crate) const MARK: char = '\u{1f}';

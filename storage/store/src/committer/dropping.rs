@@ -1,4 +1,6 @@
-//! What becomes of the segments of a dropped table.
+//! Definitions, and what becomes of the segments of a dropped table.
+
+use std::sync::atomic::Ordering;
 
 use kalamdb_commons::{Family, Outcome, Result, TableId};
 
@@ -17,6 +19,18 @@ pub(super) fn garbage_of(entry: &ManifestEntry, now: i64) -> GarbageEntry {
 }
 
 impl Committer {
+    /// Writes a batch of definitions, like [`write_synced`](Self::write_synced). Where its outcome is unknown, nothing can be
+    /// read until the store is opened again: nobody could tell which tables there are.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Not safe: run it in a task that ends by itself.
+    pub async fn write_definitions(&self, batch: Batch) -> Result<()> {
+        self.noting_unknown(self.write_synced(batch).await)
+    }
+
     /// Writes the batch that takes tables out of the catalog, and with it everything else of them: their segments
     /// become garbage, their leases and schedules go. Synced on return, like
     /// [`write_definitions`](Self::write_definitions). The caller holds the tables' gates closed.
@@ -30,9 +44,13 @@ impl Committer {
     /// # Cancel safety
     /// Not safe: run it in a task that ends by itself.
     pub async fn drop_tables(&self, batch: Batch, tables: &[TableId], now: i64) -> Result<()> {
-        let result = self.write_drop(batch, tables, now).await;
+        self.noting_unknown(self.write_drop(batch, tables, now).await)
+    }
+
+    /// From a definition of unknown outcome on nobody can tell which tables there are.
+    fn noting_unknown(&self, result: Result<()>) -> Result<()> {
         if result.as_ref().is_err_and(|error| error.outcome == Outcome::Unknown) {
-            self.set_catalog_unknown();
+            self.catalog_unknown.store(true, Ordering::Release);
         }
         result
     }

@@ -15,10 +15,10 @@ use super::super::template::{column, item, quoted, select};
 use super::super::values::array_to_values;
 use super::cells::{NewCells, batches, bytes_of_new, check_not_null, constant, for_each_row, writable};
 use super::insert::key_of;
-use super::returning::{ChangedRows, changed_rows_as, declared_columns, name_of};
+use super::returning::{ChangedRows, changed_rows_as, declared_columns};
 use super::stored::{StoredRow, fetch};
 use super::{Prepared, Target};
-use crate::engine::rewrite::expose_system_columns;
+use crate::engine::rewrite::{expose_system_columns, folded};
 use crate::engine::rows::RowColumn;
 
 /// The name of a column of `excluded` in the table that the expressions are planned over.
@@ -283,13 +283,13 @@ fn taken_rows(
 
 /// The column that an expression is, if it is nothing else.
 fn column_of(target: &Target<'_>, expr: &ast::Expr) -> Option<Taken<'static>> {
-    let place = |ident: &ast::Ident| target.schema().position_of(&name_of(ident));
+    let place = |ident: &ast::Ident| target.schema().position_of(&folded(ident));
     match expr {
         ast::Expr::Nested(inner) => column_of(target, inner),
         ast::Expr::Identifier(ident) => place(ident).map(Taken::Stored),
         ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
             [qualifier, ident] if qualifier.value.eq_ignore_ascii_case("excluded") => place(ident).map(Taken::Excluded),
-            [qualifier, ident] if name_of(qualifier) == name_of(&target.dml.alias()) => place(ident).map(Taken::Stored),
+            [qualifier, ident] if folded(qualifier) == folded(&target.dml.alias()) => place(ident).map(Taken::Stored),
             _ => None,
         },
         _ => None,
@@ -351,7 +351,7 @@ impl ast::VisitorMut for ExcludedRenamer<'_, '_> {
             && let [qualifier, ident] = parts.as_slice()
             && qualifier.value.eq_ignore_ascii_case("excluded")
         {
-            let name = name_of(ident);
+            let name = folded(ident);
             if let Err(error) = writable(self.target.schema(), &name) {
                 self.error.get_or_insert(error);
                 return ControlFlow::Break(());

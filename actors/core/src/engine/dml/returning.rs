@@ -10,7 +10,7 @@ use kalamdb_wire::StatementResult;
 
 use super::super::aggregates::{OverRows, functions_over_rows};
 use super::super::query;
-use super::super::rewrite::ExposedColumns;
+use super::super::rewrite::{ExposedColumns, folded};
 use super::super::rows::{RowColumn, batch_of, table_of};
 use super::super::runtime::Runtime;
 use super::super::template::{quoted, select};
@@ -175,18 +175,18 @@ fn plain_columns(target: &Target<'_>, items: &[ast::SelectItem]) -> Option<Plain
     for item in items {
         let (expr, name) = match item {
             ast::SelectItem::UnnamedExpr(expr) => (expr, None),
-            ast::SelectItem::ExprWithAlias { expr, alias } => (expr, Some(name_of(alias))),
+            ast::SelectItem::ExprWithAlias { expr, alias } => (expr, Some(folded(alias))),
             _ => return None,
         };
         let ident = match expr {
             ast::Expr::Identifier(ident) => ident,
             ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [qualifier, ident] if name_of(qualifier) == name_of(&alias) => ident,
+                [qualifier, ident] if folded(qualifier) == folded(&alias) => ident,
                 _ => return None,
             },
             _ => return None,
         };
-        let column = name_of(ident);
+        let column = folded(ident);
         match SystemColumn::from_name(&column) {
             Some(system) => {
                 plain.columns.push(RowColumn::new(name.unwrap_or(column), type_of(system), false));
@@ -204,11 +204,6 @@ fn type_of(column: SystemColumn) -> ColumnType {
         SystemColumn::Updated => ColumnType::Timestamp,
         SystemColumn::Deleted => ColumnType::Boolean,
     }
-}
-
-/// An identifier's name: quoted as it is, else in lower case.
-pub(super) fn name_of(ident: &ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
 }
 
 struct SeqFinder(bool);

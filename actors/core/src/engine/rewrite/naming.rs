@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use kalamdb_sql::ast::{Expr, Ident, Query, SelectItem, VisitMut, VisitorMut};
 use kalamdb_sql::leftmost_select;
 
-use super::MARK;
+use super::{MARK, folded};
 
 /// Gives every unnamed expression of every block a name; the outermost list gets `written`, the texts of
 /// its items, where the parser could tell them.
@@ -82,8 +82,7 @@ fn name_items(items: &mut [SelectItem], written: Option<&[String]>) {
     for (at, item) in items.iter_mut().enumerate() {
         match item {
             SelectItem::ExprWithAlias { alias, .. } => {
-                let name =
-                    if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() };
+                let name = folded(alias);
                 if !taken.insert(name.clone()) {
                     *alias = Ident::with_quote('"', format!("{name}{MARK}{at}"));
                 }
@@ -114,7 +113,7 @@ fn plain_name(expr: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(parts) => parts.last()?,
         _ => return None,
     };
-    Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() })
+    Some(folded(ident))
 }
 
 #[cfg(test)]

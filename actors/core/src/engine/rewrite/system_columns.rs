@@ -325,6 +325,6 @@ fn last_ident(name: &ObjectName) -> Option<&Ident> {
 }
 
 /// An identifier as it is compared: lower case unless quoted.
-fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
 }
